@@ -31,7 +31,8 @@ using ExprRef = std::shared_ptr<const Expr>;
 /// One node. Which fields mean something depends on `op`:
 ///   constant   `integer` (i64, bool as 0/1) or `real`
 ///   index, uniform, variable   `name`
-///   read       `name`, operands = one index per dimension, and with `has_else` one more: the value outside
+///   read       `name`, operands = one index per dimension, and with `has_else` one more: the value
+///   outside
 ///              (on L: one operand, the address)
 ///   rand, normal   `integer` = stream
 class Expr {
@@ -65,7 +66,8 @@ class Expr {
 /// Deepest expression that any stage accepts, so that walking one never exhausts the stack.
 inline constexpr int maximum_expression_depth = 2000;
 
-/// Completes hash, depth and counts. The only way to a node; checks nothing but the depth (our bug if exceeded).
+/// Completes hash, depth and counts. The only way to a node; checks nothing but the depth (our bug
+/// if exceeded).
 ExprRef make_node(Expr node);
 
 // ---- Makers. They check operand types (a mismatch is our bug) and do not simplify.
@@ -103,7 +105,8 @@ void walk(const ExprRef& e, const std::function<void(const Expr&)>& visit);
 std::set<std::string> free_indices(const ExprRef& e);
 bool mentions_index(const ExprRef& e, std::string_view name);
 
-/// Rebuilds bottom-up: `change` gets each node after its operands were changed and returns its replacement.
+/// Rebuilds bottom-up: `change` gets each node after its operands were changed and returns its
+/// replacement.
 ExprRef rewrite(const ExprRef& e, const std::function<ExprRef(const ExprRef&)>& change);
 
 /// Replaces indices by expressions, all at once.

@@ -11,8 +11,9 @@
 
 namespace fusegrad::ir {
 
-/// Types of stored elements and of scalar values. On T and K every integer value is `i64` while it is computed
-/// with (u8 and i32 are storage only), so index arithmetic cannot overflow silently; on L all types are explicit.
+/// Types of stored elements and of scalar values. On T and K every integer value is `i64` while it
+/// is computed with (u8 and i32 are storage only), so index arithmetic cannot overflow silently; on
+/// L all types are explicit.
 enum class ScalarType : uint8_t { boolean, u8, i32, i64, f32, f64 };
 
 /// "bool", "u8", "i32", "i64", "f32", "f64".
@@ -25,7 +26,9 @@ inline bool is_integer(ScalarType type) {
   return type == ScalarType::u8 || type == ScalarType::i32 || type == ScalarType::i64;
 }
 /// The type that a read of a stored element has in an expression of T or K: u8 and i32 become i64.
-inline ScalarType value_type(ScalarType stored) { return is_integer(stored) ? ScalarType::i64 : stored; }
+inline ScalarType value_type(ScalarType stored) {
+  return is_integer(stored) ? ScalarType::i64 : stored;
+}
 
 /// The type of an expression. `lanes` is 1 except on L, where vectors exist ("f32x8").
 struct Type {

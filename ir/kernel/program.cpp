@@ -2,6 +2,8 @@
 // Spellings and look-ups of K.
 #include "ir/kernel/program.h"
 
+#include <utility>
+
 #include "ir/support/check.h"
 
 namespace fusegrad::ir {

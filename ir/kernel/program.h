@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// K, kernels: which statements run together, over which rows, what is stored and where, and how it is
-// scheduled. Everything that lowering needs is decided here, as data. Text form: docs/ir.md.
+// K, kernels: which statements run together, over which rows, what is stored and where, and how it
+// is scheduled. Everything that lowering needs is decided here, as data. Text form: docs/ir.md.
 #pragma once
 
 #include <optional>
@@ -17,15 +17,16 @@ enum class BufferKind : uint8_t { input, parameter, state, result, temporary };
 /// "input", "param", "state", "result", "buffer".
 std::string_view spelling(BufferKind kind);
 
-/// A tensor in memory. Text: `param dense.w: f32[784, 10] packed 0 by 8`, `buffer g: f32[rows, 10] at 5120`.
+/// A tensor in memory. Text: `param dense.w: f32[784, 10] packed 0 by 8`, `buffer g: f32[rows, 10]
+/// at 5120`.
 struct Buffer {
   BufferKind kind = BufferKind::temporary;
   std::string name;
   ScalarType type = ScalarType::f32;
   Shape shape;
   std::optional<IntegerRange> range;  ///< of an input: checked when data is loaded
-  /// Packed layout: dimension `packed_dimension` is split by `packed_block`; index % block becomes innermost,
-  /// index // block stands in its old place; the last block is padded. -1: row-major.
+  /// Packed layout: dimension `packed_dimension` is split by `packed_block`; index % block becomes
+  /// innermost, index // block stands in its old place; the last block is padded. -1: row-major.
   int packed_dimension = -1;
   int64_t packed_block = 0;
   /// Temporaries: position in the arena in bytes, a multiple of 64; -1 before memory is planned.
@@ -42,14 +43,15 @@ enum class Storage : uint8_t {
 };
 std::string_view spelling(Storage storage);
 
-/// One position of a stored statement's left side: a row index used as it is, or an own index with its range.
+/// One position of a stored statement's left side: a row index used as it is, or an own index with
+/// its range.
 struct KernelIndex {
   bool is_row = false;
   IndexRange range;  ///< of a row: only `name` counts
 };
 
-/// Like a tensor statement, within one row instance. Row indices are in scope in `condition` and `value`.
-/// Reads of a local of this kernel have only the local's own indices.
+/// Like a tensor statement, within one row instance. Row indices are in scope in `condition` and
+/// `value`. Reads of a local of this kernel have only the local's own indices.
 struct KernelStatement {
   Storage storage = Storage::local;
   std::string name;  ///< the local, or the buffer that is written
@@ -67,10 +69,12 @@ struct KernelStatement {
 
 /// A decision about one index of the kernel. Index names are unique within a kernel.
 ///   tile I N     (free)    rows I are processed N at a time, statement by statement
-///   vector I N   (free)    statements run N consecutive values of row I (or own index I) in vector lanes
-///   lanes I N    (numeric) the sum over binder I runs in N partial sums (element i in lane i % N), combined by
+///   vector I N   (free)    statements run N consecutive values of row I (or own index I) in vector
+///   lanes lanes I N    (numeric) the sum over binder I runs in N partial sums (element i in lane i
+///   % N), combined by
 ///                          the fixed tree of `vector_sum`
-///   unroll I N   (free)    N consecutive values of own index or row I are kept in registers at once
+///   unroll I N   (free)    N consecutive values of own index or row I are kept in registers at
+///   once
 struct ScheduleAttribute {
   enum class Kind : uint8_t { tile, vector, lanes, unroll };
   Kind kind = Kind::tile;
@@ -80,7 +84,8 @@ struct ScheduleAttribute {
 };
 std::string_view spelling(ScheduleAttribute::Kind kind);
 
-/// `kernel NAME rows(b in 0..rows, ...) schedule(tile b 8, ...) { statements }`: the row instances are independent.
+/// `kernel NAME rows(b in 0..rows, ...) schedule(tile b 8, ...) { statements }`: the row instances
+/// are independent.
 struct Kernel {
   std::string name;
   std::vector<IndexRange> rows;

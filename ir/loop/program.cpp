@@ -72,8 +72,8 @@ ExprRef make_iota(int lanes) {
 }
 
 ExprRef make_fma(ExprRef a, ExprRef b, ExprRef c) {
-  FG_CHECK(a->type == b->type && b->type == c->type && is_real(a->type.scalar),
-           "fma of {}, {}, {}", spelling(a->type), spelling(b->type), spelling(c->type));
+  FG_CHECK(a->type == b->type && b->type == c->type && is_real(a->type.scalar), "fma of {}, {}, {}",
+           spelling(a->type), spelling(b->type), spelling(c->type));
   Expr node;
   node.op = Op::fma;
   node.type = a->type;
@@ -96,9 +96,9 @@ ExprRef make_vector_sum(ExprRef vector) {
 }
 
 ExprRef make_bit_cast(Type type, ExprRef value) {
-  FG_CHECK(type.lanes == value->type.lanes &&
-               byte_size(type.scalar) == byte_size(value->type.scalar),
-           "bit cast of {} to {}", spelling(value->type), spelling(type));
+  FG_CHECK(
+      type.lanes == value->type.lanes && byte_size(type.scalar) == byte_size(value->type.scalar),
+      "bit cast of {} to {}", spelling(value->type), spelling(type));
   Expr node;
   node.op = Op::bit_cast;
   node.type = type;

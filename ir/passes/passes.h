@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Every pass: what it needs and what is true afterwards. One pass a file. None of them knows a layer, a loss or
-// an optimizer by name.
+// Every pass: what it needs and what is true afterwards. One pass a file. None of them knows a
+// layer, a loss or an optimizer by name.
 #pragma once
 
 #include <map>
@@ -14,9 +14,9 @@
 
 namespace fusegrad::ir {
 
-/// One optimizer, elaborated for one parameter: scalar expressions per element. In them the Op::variable leaves
-/// named `p` (the parameter's element), `g` (its gradient's element) and the state names stand for the values at the
-/// start of the step.
+/// One optimizer, elaborated for one parameter: scalar expressions per element. In them the
+/// Op::variable leaves named `p` (the parameter's element), `g` (its gradient's element) and the
+/// state names stand for the values at the start of the step.
 struct UpdateRule {
   struct State {
     std::string name;  ///< "v"; the tensor is called PARAMETER + "." + name
@@ -31,45 +31,53 @@ struct UpdateRule {
   Span origin;
 };
 
-/// Reverse-mode differentiation of `program` with respect to its parameters (all of them, or those named).
-/// Needs: a verified program with a loss result of rank 0.
-/// Afterwards: statements for all adjoints are appended, no stop_gradient and no custom is left anywhere, and a result
-/// `gradient PARAMETER = TENSOR` exists for every parameter that the loss depends on (in declaration order).
-/// Fails for a construct without a derivative (message names it and its origin span, for the front end to render).
+/// Reverse-mode differentiation of `program` with respect to its parameters (all of them, or those
+/// named). Needs: a verified program with a loss result of rank 0. Afterwards: statements for all
+/// adjoints are appended, no stop_gradient and no custom is left anywhere, and a result `gradient
+/// PARAMETER = TENSOR` exists for every parameter that the loss depends on (in declaration order).
+/// Fails for a construct without a derivative (message names it and its origin span, for the front
+/// end to render).
 struct DifferentiationError {
   std::string message;
   Span origin;
 };
 Result<TensorProgram> differentiate(const TensorProgram& program);
 
-/// Appends the optimizer to a differentiated `train` program: state declarations and updates `p <- p'`; adds the
-/// states' initial values to `init`. Removes the gradient results. `rules` is keyed by parameter.
+/// Appends the optimizer to a differentiated `train` program: state declarations and updates `p <-
+/// p'`; adds the states' initial values to `init`. Removes the gradient results. `rules` is keyed
+/// by parameter.
 TensorModule apply_update_rules(const TensorModule& module,
                                 const std::map<std::string, UpdateRule>& rules);
 
-/// Removes stop_gradient and custom nodes (their value stays): for programs that are not differentiated.
+/// Removes stop_gradient and custom nodes (their value stays): for programs that are not
+/// differentiated.
 TensorProgram strip_gradient_marks(const TensorProgram& program);
 
-/// T to T, meaning kept up to the rounding changes listed in docs/ir.md: constants folded, views, constants, copies and
-/// rank-0 scalars inlined, cheap maps over inputs inlined (move 1), invariant factors pulled out of sums, index
-/// arithmetic normalised, common statements shared, dead statements removed.
+/// T to T, meaning kept up to the rounding changes listed in docs/ir.md: constants folded, views,
+/// constants, copies and rank-0 scalars inlined, cheap maps over inputs inlined (move 1), invariant
+/// factors pulled out of sums, index arithmetic normalised, common statements shared, dead
+/// statements removed.
 TensorProgram simplify(const TensorProgram& program);
 
-/// T to K: statements grouped by row space (move 2), groups put into launches (move 3). Nothing is scheduled yet,
-/// no memory is planned. `remarks` says for each producer-consumer pair why it was fused or not.
+/// T to K: statements grouped by row space (move 2), groups put into launches (move 3). Nothing is
+/// scheduled yet, no memory is planned. `remarks` says for each producer-consumer pair why it was
+/// fused or not.
 KernelProgram group(const TensorProgram& program);
 
-/// K to K: schedule attributes on every kernel, packed layouts on parameters and states, the same for all programs of
-/// the module (they share these buffers). Index names become unique within each kernel.
+/// K to K: schedule attributes on every kernel, packed layouts on parameters and states, the same
+/// for all programs of the module (they share these buffers). Index names become unique within each
+/// kernel.
 KernelModule schedule(const KernelModule& module);
 
-/// K to K: offsets for temporaries so that buffers with overlapping lives do not overlap; arena size.
+/// K to K: offsets for temporaries so that buffers with overlapping lives do not overlap; arena
+/// size.
 KernelProgram plan_memory(const KernelProgram& program);
 
 /// K to L: one function a kernel. Needs a scheduled program with planned memory.
 LoopProgram lower_to_loops(const KernelProgram& program);
 
-/// L to L: exp, log, tanh, powers, random numbers ... become arithmetic (docs/ir.md has the errors in ulp).
+/// L to L: exp, log, tanh, powers, random numbers ... become arithmetic (docs/ir.md has the errors
+/// in ulp).
 LoopProgram expand_functions(const LoopProgram& program);
 
 }  // namespace fusegrad::ir

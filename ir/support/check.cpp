@@ -21,14 +21,17 @@ BugContext::~BugContext() { innermost_context = outer_; }
 
 void report_internal_error(std::string_view file, int line, std::string_view message) {
   // Names below the source tree only: an absolute build path says nothing to a user.
-  for (std::string_view top : {"/frontend/", "/ir/", "/codegen/", "/runtime/", "/driver/", "/tests/"}) {
+  for (std::string_view top :
+       {"/frontend/", "/ir/", "/codegen/", "/runtime/", "/driver/", "/tests/"}) {
     if (size_t at = file.rfind(top); at != std::string_view::npos) {
       file.remove_prefix(at + 1);
       break;
     }
   }
   fmt::print(stderr, "internal error: {}\n  at {}:{}\n", message, file, line);
-  fmt::print(stderr, "This is a bug in fusegrad, not in your model. Please report it with the text below.\n");
+  fmt::print(
+      stderr,
+      "This is a bug in fusegrad, not in your model. Please report it with the text below.\n");
   BugContext* context = innermost_context;
   innermost_context = nullptr;  // describing must not recurse into a second report of the same text
   if (context != nullptr) fmt::print(stderr, "{}\n", context->describe_());

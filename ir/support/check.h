@@ -13,11 +13,13 @@ namespace fusegrad {
 /// Exit code of the process after a failed internal check.
 inline constexpr int internal_error_exit_code = 70;
 
-/// Prints "internal error", the message, the position in our source and the text given by the innermost
-/// `BugContext` (normally the IR under work), then ends the process with `internal_error_exit_code`.
+/// Prints "internal error", the message, the position in our source and the text given by the
+/// innermost `BugContext` (normally the IR under work), then ends the process with
+/// `internal_error_exit_code`.
 [[noreturn]] void report_internal_error(std::string_view file, int line, std::string_view message);
 
-/// While it lives, an internal error also prints what `describe` returns. Contexts nest; one thread each.
+/// While it lives, an internal error also prints what `describe` returns. Contexts nest; one thread
+/// each.
 class BugContext {
  public:
   explicit BugContext(std::function<std::string()> describe);
@@ -34,10 +36,10 @@ class BugContext {
 }  // namespace fusegrad
 
 /// FG_CHECK(condition, "format", arguments...): the condition always holds unless we have a bug.
-#define FG_CHECK(condition, ...)                                                            \
-  do {                                                                                      \
-    if (!(condition)) [[unlikely]]                                                          \
-      ::fusegrad::report_internal_error(__FILE__, __LINE__,                                 \
+#define FG_CHECK(condition, ...)                                                                   \
+  do {                                                                                             \
+    if (!(condition)) [[unlikely]]                                                                 \
+      ::fusegrad::report_internal_error(__FILE__, __LINE__,                                        \
                                         "`" #condition "` is false: " + fmt::format(__VA_ARGS__)); \
   } while (false)
 

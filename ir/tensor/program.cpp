@@ -84,7 +84,8 @@ std::optional<ScalarType> TensorProgram::type_of(std::string_view tensor) const 
 
 std::string TensorProgram::fresh_name(std::string_view base) const {
   std::string candidate(base);
-  for (int i = 2; find_declaration(candidate) != nullptr || find_statement(candidate) != nullptr; ++i) {
+  for (int i = 2; find_declaration(candidate) != nullptr || find_statement(candidate) != nullptr;
+       ++i) {
     candidate = fmt::format("{}_{}", base, i);
   }
   return candidate;

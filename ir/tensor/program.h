@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// T, tensor statements: one map or one reduction per tensor, all ranges explicit. The level of meaning,
-// differentiation and algebra. Text form: docs/ir.md.
+// T, tensor statements: one map or one reduction per tensor, all ranges explicit. The level of
+// meaning, differentiation and algebra. Text form: docs/ir.md.
 #pragma once
 
 #include <optional>
@@ -42,8 +42,9 @@ struct TensorDeclaration {
 /// Defines every element of one tensor:
 ///   name[indices]: type = value                                   (reduction none: a map)
 ///   name[indices]: type = reduction(binders where condition: value)
-/// argmax and argmin give the row-major position over the binders (type i32), counted from 0 in each binder's
-/// range. An empty reduction gives sum 0, max -inf, min inf, any false, all true, argmax and argmin 0.
+/// argmax and argmin give the row-major position over the binders (type i32), counted from 0 in
+/// each binder's range. An empty reduction gives sum 0, max -inf, min inf, any false, all true,
+/// argmax and argmin 0.
 struct TensorStatement {
   std::string name;
   std::vector<IndexRange> indices;
@@ -52,7 +53,8 @@ struct TensorStatement {
   std::vector<IndexRange> binders;
   ExprRef condition;  ///< null: always
   ExprRef value;
-  Span origin;  ///< the model text it came from, for messages and remarks; not part of the text form
+  Span
+      origin;  ///< the model text it came from, for messages and remarks; not part of the text form
 
   Shape shape() const;
 };
@@ -73,11 +75,11 @@ struct TensorResult {
   std::string tensor;  ///< the statement (or declaration) that holds it
 };
 
-/// `program NAME batch B { declarations statements results updates }`. Statements are in an order of
-/// definition before use.
+/// `program NAME batch B { declarations statements results updates }`. Statements are in an order
+/// of definition before use.
 struct TensorProgram {
-  std::string name;       ///< init, train, eval
-  int64_t batch = 1;      ///< the largest number of rows
+  std::string name;                   ///< init, train, eval
+  int64_t batch = 1;                  ///< the largest number of rows
   ScalarType real = ScalarType::f32;  ///< type of real constants and of random numbers
   std::vector<TensorDeclaration> declarations;
   std::vector<TensorStatement> statements;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The plain table that the compiler hands to the runtime: functions, buffers, results and data. No IR, no LLVM.
+// The plain table that the compiler hands to the runtime: functions, buffers, results and data. No
+// IR, no LLVM.
 #pragma once
 
 #include <cstdint>
@@ -13,17 +14,18 @@ enum class ElementType : uint8_t { boolean, u8, i32, f32, f64 };
 /// Bytes of one element (boolean and u8: 1).
 int64_t element_size(ElementType type);
 
-/// An extent that may grow with the batch: `constant` elements, or `rows * per_row` when per_row != 0
-/// (then `constant` is the value at the full batch, the size that memory is reserved for).
+/// An extent that may grow with the batch: `constant` elements, or `rows * per_row` when per_row !=
+/// 0 (then `constant` is the value at the full batch, the size that memory is reserved for).
 struct Extent {
   int64_t constant = 1;
   int64_t per_row = 0;
   int64_t at(int64_t rows) const { return per_row == 0 ? constant : per_row * rows; }
 };
 
-/// How a buffer's elements lie in memory. Natural: row-major over `shape`. Packed (`block` > 0): dimension
-/// `blocked_dimension` (called d) is split into d / block and d % block, and d % block becomes the innermost
-/// index; the other dimensions keep their order, d / block standing where d stood. The last block is padded.
+/// How a buffer's elements lie in memory. Natural: row-major over `shape`. Packed (`block` > 0):
+/// dimension `blocked_dimension` (called d) is split into d / block and d % block, and d % block
+/// becomes the innermost index; the other dimensions keep their order, d / block standing where d
+/// stood. The last block is padded.
 struct Layout {
   std::vector<int64_t> shape;
   int blocked_dimension = -1;
@@ -62,7 +64,8 @@ struct Uniforms {
 };
 
 /// Runs tasks [begin, end) of one kernel. `buffers` is in the order of ProgramTable::buffers.
-using KernelFunction = void (*)(void* const* buffers, const Uniforms* uniforms, int64_t begin, int64_t end);
+using KernelFunction = void (*)(void* const* buffers, const Uniforms* uniforms, int64_t begin,
+                                int64_t end);
 
 /// A kernel's tasks are the points of a box, one dimension per row dimension of the kernel:
 /// ceil(extent / tile) each. Tasks are independent; any partition over threads gives the same bits.
@@ -92,7 +95,7 @@ struct ResultEntry {
 };
 
 struct ProgramTable {
-  std::string name;  ///< "init", "train", "eval"
+  std::string name;   ///< "init", "train", "eval"
   int64_t batch = 1;  ///< the compiled maximum of Uniforms::rows
   std::vector<BufferEntry> buffers;
   std::vector<LaunchEntry> launches;
