@@ -96,6 +96,8 @@ struct Binder;
 /// the span of an expression in parentheses includes them.
 struct Expression {
   ExpressionKind kind = ExpressionKind::invalid;
+  uint16_t height =
+      1;  ///< of the tree, 1 for a leaf; the parser keeps it at most max_expression_height
   Span span;
 
   Identifier name;   ///< name, dimension: itself; call: the callee; reduction: the operator's word
@@ -160,11 +162,10 @@ struct Binder {
 
 enum class ElementName { real, integer, any, f16, bf16, f32, f64, u8, i32, boolean };
 
-/// `real[..., I]`; a rank-0 tensor is written without brackets or with `[]`.
+/// `real[..., I]`; a single number is `real[]`.
 struct Type {
   ElementName element = ElementName::real;
   Span element_span;
-  bool has_brackets = false;
   std::vector<Expression> sizes;  ///< at most one is an ellipsis
   Span span;
 };

@@ -12,7 +12,8 @@ namespace fusegrad {
 
 enum class Severity { error, warning };
 
-/// A marked place: `text` is printed behind the caret ("" prints the caret alone).
+/// A marked place: `text` is printed behind the caret ("" prints the caret alone). Of a place that covers several
+/// lines the first is shown. Among `others`, an empty place without a text shows its line as context, unmarked.
 struct Label {
   Span span;
   std::string text;
@@ -54,6 +55,9 @@ class Diagnostics {
 ///       = note: ...
 ///       = help: ...
 /// The primary place is underlined with `^`, the others with `-`. Ends with a newline. No colours.
+/// Places in other files follow under `::: name:line:column`; without a valid primary place only text is printed.
+/// Of lines longer than 200 bytes a window is shown; tabs print as four spaces; control characters, characters that
+/// reorder text and bytes that are not UTF-8 are escaped, in messages too, which always take one line each.
 std::string render(const Diagnostic& diagnostic, const SourceManager& sources);
 
 /// All messages, a blank line between them, sorted by nothing: in the order of `all()`.

@@ -32,7 +32,8 @@ struct LineColumn {
 /// Owns the texts that spans point into. Files are only ever added.
 class SourceManager {
  public:
-  /// Adds a file; `name` is what messages print. Returns its number.
+  /// Adds a file; `name` is what messages print. Returns its number. A UTF-8 byte order mark is dropped. The
+  /// caller limits what it reads (the lexer refuses more than 16 MiB); what 32-bit offsets cannot reach is cut off.
   uint32_t add(std::string name, std::string text);
   std::string_view name(uint32_t file) const;
   std::string_view text(uint32_t file) const;
