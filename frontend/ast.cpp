@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The words and signs behind the enumerators of the syntax tree, shared by the parser, the printer
+// and messages.
+#include "frontend/ast.h"
+
+namespace fusegrad::frontend::ast {
+
+std::string_view spelling(BinaryOperator op) {
+  switch (op) {
+    case BinaryOperator::logical_or:
+      return "or";
+    case BinaryOperator::logical_and:
+      return "and";
+    case BinaryOperator::less:
+      return "<";
+    case BinaryOperator::less_equal:
+      return "<=";
+    case BinaryOperator::greater:
+      return ">";
+    case BinaryOperator::greater_equal:
+      return ">=";
+    case BinaryOperator::equal:
+      return "==";
+    case BinaryOperator::not_equal:
+      return "!=";
+    case BinaryOperator::add:
+      return "+";
+    case BinaryOperator::subtract:
+      return "-";
+    case BinaryOperator::multiply:
+      return "*";
+    case BinaryOperator::divide:
+      return "/";
+    case BinaryOperator::floor_divide:
+      return "//";
+    case BinaryOperator::modulo:
+      return "%";
+    case BinaryOperator::power:
+      return "^";
+  }
+  return "";
+}
+
+std::string_view spelling(ReductionOperator op) {
+  switch (op) {
+    case ReductionOperator::sum:
+      return "sum";
+    case ReductionOperator::mean:
+      return "mean";
+    case ReductionOperator::max:
+      return "max";
+    case ReductionOperator::min:
+      return "min";
+    case ReductionOperator::argmax:
+      return "argmax";
+    case ReductionOperator::argmin:
+      return "argmin";
+    case ReductionOperator::any:
+      return "any";
+    case ReductionOperator::all:
+      return "all";
+  }
+  return "";
+}
+
+std::string_view spelling(ElementName element) {
+  switch (element) {
+    case ElementName::real:
+      return "real";
+    case ElementName::integer:
+      return "int";
+    case ElementName::any:
+      return "any";
+    case ElementName::f16:
+      return "f16";
+    case ElementName::bf16:
+      return "bf16";
+    case ElementName::f32:
+      return "f32";
+    case ElementName::f64:
+      return "f64";
+    case ElementName::u8:
+      return "u8";
+    case ElementName::i32:
+      return "i32";
+    case ElementName::boolean:
+      return "bool";
+  }
+  return "";
+}
+
+}  // namespace fusegrad::frontend::ast
