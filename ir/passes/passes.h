@@ -11,25 +11,9 @@
 #include "ir/loop/program.h"
 #include "ir/support/result.h"
 #include "ir/tensor/program.h"
+#include "ir/update_rule.h"
 
 namespace fusegrad::ir {
-
-/// One optimizer, elaborated for one parameter: scalar expressions per element. In them the
-/// Op::variable leaves named `p` (the parameter's element), `g` (its gradient's element) and the
-/// state names stand for the values at the start of the step.
-struct UpdateRule {
-  struct State {
-    std::string name;  ///< "v"; the tensor is called PARAMETER + "." + name
-    ExprRef initial;
-  };
-  struct Update {
-    std::string target;  ///< "p" or a state name
-    ExprRef value;
-  };
-  std::vector<State> states;
-  std::vector<Update> updates;
-  Span origin;
-};
 
 /// Reverse-mode differentiation of `program` with respect to its parameters (all of them, or those
 /// named). Needs: a verified program with a loss result of rank 0. Afterwards: statements for all
