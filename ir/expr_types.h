@@ -15,9 +15,12 @@ namespace fusegrad::ir {
 /// except the condition of a select and the count of a shift, which may be scalar.
 std::string type_mistake(const Expr& node);
 
-/// The type that a node with these operands has, given `op`, when it follows from the operands
-/// alone (everything but constants, reads, variables, conversions, random numbers, splat, iota,
-/// bit_cast). Meaningful only if type_mistake then finds nothing.
+/// Whether the type of a node is decided by its operands: everything but constants, names, reads,
+/// conversions, random numbers, splat, iota, bit_cast.
+bool type_follows_operands(Op op);
+
+/// The type that a node with these operands has, given `op`, if type_follows_operands(op).
+/// Meaningful only if type_mistake then finds nothing.
 Type result_type(const Expr& node);
 
 }  // namespace fusegrad::ir

@@ -19,7 +19,7 @@ inline constexpr const char* stage_text_error_code = "E0901";
 
 enum class TokenKind : uint8_t {
   name,    ///< a letter or `_`, then letters, digits, `_`, `'`, and `.` between two of these
-  number,  ///< digits, optionally with fraction and exponent (no sign)
+  number,  ///< digits, optionally with fraction and exponent (no sign); inf, nan
   sign,    ///< ( ) [ ] { } , : @ = == != < <= > >= <- + - * / // % ^ ..
   end,     ///< after the last token, again and again
 };
@@ -42,7 +42,8 @@ bool is_valid_name(std::string_view name);
 /// rarely.
 class TextReader {
  public:
-  /// Reads all of file `file` of `sources`, which must outlive the reader.
+  /// Reads all of file `file` of `sources`, which must outlive the reader
+  /// unchanged.
   TextReader(const SourceManager& sources, uint32_t file, Diagnostics& diagnostics);
 
   /// The token `ahead` places after the next one.
