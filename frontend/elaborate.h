@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// From the syntax tree to T: names resolved, sizes numbers, layers inlined, types and ranges
+// checked.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "frontend/ast.h"
+#include "ir/support/diagnostics.h"
+#include "ir/support/source.h"
+#include "ir/tensor/program.h"
+#include "ir/update_rule.h"
+
+namespace fusegrad::frontend {
+
+/// What the command line says in place of the file.
+struct ElaborateOptions {
+  /// `-D NAME=value`: replaces the value of a `const` of the model file. Values are expressions.
+  std::map<std::string, std::string> constants;
+  /// `--batch N`, `--set key=value`, ...: replaces a key of the train block. Values are
+  /// expressions. The key `lr` replaces the argument `lr` of the optimizer's call.
+  std::map<std::string, std::string> train;
+  /// `--real f64`: the type `real`, in place of the train block's `precision`.
+  std::optional<ir::ScalarType> real;
+  /// What the command needs. What is not needed may be missing; what is there is checked all the
+  /// same. `batch` is always needed.
+  bool needs_epochs = true;
+  bool needs_optimizer = true;
+  bool needs_data = true;
+};
+
+/// The train block, with defaults and the command line's values filled in.
+struct TrainSettings {
+  int64_t batch = 1;   ///< rows of a full batch
+  int64_t epochs = 0;  ///< passes over the training split; 0 if not given and not needed
+  int64_t seed = 0;    ///< of shuffling, initial values and random numbers; not negative
+  bool shuffle = true;
+  bool keep_last = false;  ///< `last = keep`: train on the short batch at the end of an epoch too
+  ir::ScalarType real = ir::ScalarType::f32;
+  Span batch_span;  ///< of the value, for messages about it
+};
+
+/// An input of the model. Its declaration in T has the same name.
+struct ModelInput {
+  std::string name;
+  ir::ScalarType type = ir::ScalarType::f32;
+  ir::Shape shape;                        ///< the first size is the number of rows
+  std::optional<ir::IntegerRange> range;  ///< values promised by `in`; to be verified on load
+  Span name_span;
+  Span type_span;
+  Span range_span;  ///< invalid without `in`
+};
+
+/// `image = idx("data/train-images-idx3-ubyte")` in a split.
+struct DataBinding {
+  std::string input;   ///< name of a model input
+  std::string reader;  ///< "idx"
+  std::string path;    ///< as written
+  Span path_span;
+  Span span;  ///< of the whole entry
+};
+
+struct DataSplit {
+  std::string name;                   ///< "train", "test" or "valid"
+  std::vector<DataBinding> bindings;  ///< one for each input, in the order of the inputs
+  Span span;                          ///< of the name
+};
+
+/// A model with all that is needed to train it.
+struct Job {
+  std::string model;
+  /// Programs `init` (initial values of parameters and states, as updates), `train` (results: loss
+  /// and metrics) and `eval` (the same and the outputs). Parameters and states are declared under
+  /// the same names in all that read them. Nothing is differentiated; custom and stop_gradient
+  /// nodes are still there.
+  ir::TensorModule module;
+  /// One for each parameter of `train`; empty if there is no optimizer and none is needed.
+  std::map<std::string, ir::UpdateRule> update_rules;
+  TrainSettings settings;
+  std::vector<ModelInput> inputs;
+  /// Empty if there is no data and none is needed; otherwise `train` comes first.
+  std::vector<DataSplit> splits;
+};
+
+/// Elaborates the only model of the file, or the one that its train block names. All mistakes that
+/// are found are added to `diagnostics`, one for each cause; nothing is returned if there are any.
+/// Expressions of kind `invalid` are passed over in silence: their error was reported by the
+/// parser. `sources` gets one more file for each value from the command line, so that messages can
+/// show it. Never fails in another way, whatever the trees hold; work is bounded.
+std::optional<Job> elaborate(const ast::File& model, const ast::File& library,
+                             const ElaborateOptions& options, SourceManager& sources,
+                             Diagnostics& diagnostics);
+
+}  // namespace fusegrad::frontend
