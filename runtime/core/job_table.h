@@ -13,6 +13,8 @@ enum class ElementType : uint8_t { boolean, u8, i32, f32, f64 };
 
 /// Bytes of one element (boolean and u8: 1).
 int64_t element_size(ElementType type);
+/// As the language writes it: "u8", "f32", ...
+const char* element_name(ElementType type);
 
 /// An extent that may grow with the batch: `constant` elements, or `rows * per_row` when per_row !=
 /// 0 (then `constant` is the value at the full batch, the size that memory is reserved for).
@@ -31,18 +33,23 @@ struct Layout {
   int blocked_dimension = -1;
   int64_t block = 0;
 
+  /// The product of the shape; 1 for a scalar.
+  int64_t natural_elements() const;
   /// Elements in memory, padding included.
   int64_t physical_elements() const;
   /// Position in memory of the element with this row-major position in `shape`.
   int64_t physical_position(int64_t natural_position) const;
 };
 
+/// Every buffer starts at a multiple of 64 bytes and can be read (not written) for 64 bytes beyond
+/// its end. The row list's last 16 numbers are made up with zeros, so a vector load of it stays
+/// inside.
 enum class BufferKind : uint8_t {
   input,      ///< the whole resident data set column; kernels reach row b through the row list
   row_list,   ///< i32 row numbers of the current batch, `rows` of them
   parameter,  ///< lives for the whole job, shared by name between programs, saved
   state,      ///< like a parameter, but an optimizer's or layer's state
-  result,     ///< written by the program, read by the host after the step
+  result,     ///< written by the program, read by the host after the step; two copies take turns
   temporary,  ///< lies in the arena at `arena_offset`
 };
 
