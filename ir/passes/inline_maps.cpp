@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Move 1 of fusion: a map is substituted into its readers, index map into index map, so that
+// tensors which are only another view of something else never exist.
+#include <algorithm>
+#include <optional>
+
+#include "ir/passes/fold.h"
+#include "ir/passes/simplify_steps.h"
+
+namespace fusegrad::ir {
+namespace {
+
+/// How much larger than a tile a reader's independent extents are: work that a tile shares is not
+/// repeated.
+constexpr int64_t reuse_tile = 64;
+/// Instructions that one byte of saved memory traffic is worth.
+constexpr int64_t instructions_per_byte = 10;
+/// Expressions beyond this size are not grown further: they would bloat every later stage.
+constexpr int64_t maximum_inlined_nodes = 400;
+
+struct Use {
+  size_t reader;  ///< index of the statement
+  ExprRef read;
+};
+
+std::vector<Use> uses_of(const TensorProgram& program, const std::string& name) {
+  std::vector<Use> uses;
+  for (size_t i = 0; i < program.statements.size(); ++i) {
+    auto collect = [&](const ExprRef& node) {
+      if (node->op == Op::read && node->name == name) uses.push_back({i, node});
+      return node;
+    };
+    if (program.statements[i].condition != nullptr)
+      rewrite(program.statements[i].condition, collect);
+    rewrite(program.statements[i].value, collect);
+  }
+  return uses;
+}
+
+int64_t elements(const std::vector<IndexRange>& indices) {
+  int64_t count = 1;
+  for (const IndexRange& index : indices) {
+    count = checked_multiply(count, std::max<int64_t>(1, index.end.maximum - index.begin))
+                .value_or(INT64_MAX);
+  }
+  return count;
+}
+
+bool is_view(const TensorStatement& map) {
+  const ExprRef& value = map.value;
+  if (is_constant(value) || value->op == Op::read || value->op == Op::uniform) return true;
+  return value->op == Op::convert &&
+         (value->operands[0]->op == Op::read || is_constant(value->operands[0]) ||
+          value->operands[0]->op == Op::uniform);
+}
+
+bool has_random(const ExprRef& e) {
+  bool found = false;
+  walk(e, [&](const Expr& node) { found = found || node.op == Op::rand || node.op == Op::normal; });
+  return found;
+}
+
+/// Evaluations of the map if it were inlined into this reader, where points of a tile share one.
+int64_t evaluations(const TensorStatement& reader, const Use& use, int64_t map_elements) {
+  std::set<std::string> used = free_indices(use.read);
+  int64_t repeats = 1;
+  for (const auto* list : {&reader.indices, &reader.binders}) {
+    for (const IndexRange& index : *list) {
+      if (used.contains(index.name)) continue;
+      int64_t extent = index.end.maximum - index.begin;
+      repeats =
+          checked_multiply(repeats, (extent + reuse_tile - 1) / reuse_tile).value_or(INT64_MAX);
+    }
+  }
+  return checked_multiply(map_elements, repeats).value_or(INT64_MAX);
+}
+
+/// A single reader that is itself a map over as many points evaluates the map exactly once per
+/// element.
+bool reads_each_element_once(const TensorStatement& map, const TensorStatement& reader,
+                             const Use& use) {
+  if (reader.reduction != Reduction::none || use.read->has_else) return false;
+  if (use.read->index_count() != reader.indices.size()) return false;
+  std::set<std::string> seen;
+  for (size_t d = 0; d < use.read->index_count(); ++d) {
+    const ExprRef& index = use.read->operands[d];
+    if (!is_index(index) || !seen.insert(index->name).second) return false;
+    auto left = std::find_if(reader.indices.begin(), reader.indices.end(),
+                             [&](const IndexRange& i) { return i.name == index->name; });
+    if (left == reader.indices.end() || !(left->end == map.indices[d].end)) return false;
+  }
+  return true;
+}
+
+bool worth_inlining(const TensorProgram& program, const TensorStatement& map,
+                    const std::vector<Use>& uses) {
+  int64_t weight = instruction_weight(map.value);
+  if (is_view(map)) return true;
+  if (map.indices.empty() && weight <= 4) return true;
+  int64_t read_rank = 0;
+  bool only_declared = true;
+  visit_reads(map, [&](const Expr& read) {
+    read_rank = std::max(read_rank, static_cast<int64_t>(read.index_count()));
+    only_declared = only_declared && program.find_declaration(read.name) != nullptr;
+  });
+  if (read_rank < static_cast<int64_t>(map.indices.size()) && weight <= 2) return true;
+  if (uses.size() == 1 && !has_random(map.value) &&
+      reads_each_element_once(map, program.statements[uses[0].reader], uses[0])) {
+    return true;
+  }
+  if (!only_declared || has_random(map.value)) return false;
+  int64_t count = elements(map.indices);
+  int64_t total = 0;
+  for (const Use& use : uses) {
+    total = checked_add(total, evaluations(program.statements[use.reader], use, count))
+                .value_or(INT64_MAX);
+  }
+  int64_t bytes_saved = byte_size(map.type) * count * static_cast<int64_t>(1 + uses.size());
+  return checked_multiply(weight, total - count).value_or(INT64_MAX) <=
+         instructions_per_byte * bytes_saved;
+}
+
+/// Is every index of the read inside the map's shape wherever the reader evaluates it? If not,
+/// which test says so?
+ExprRef inside_condition(const TensorStatement& map, const Expr& read, const IndexRanges& ranges) {
+  ExprRef condition;
+  auto require = [&](ExprRef test) {
+    test = fold(test, ranges);
+    if (is_boolean_constant(test, true)) return;
+    condition = condition == nullptr ? test : make_binary(Op::logical_and, condition, test);
+  };
+  for (size_t d = 0; d < read.index_count(); ++d) {
+    const Extent& extent = map.indices[d].end;
+    const ExprRef& index = read.operands[d];
+    require(make_binary(Op::greater_equal, index, make_integer(0)));
+    ExprRef limit = extent.depends_on_rows() ? make_binary(Op::multiply, make_uniform("rows"),
+                                                           make_integer(extent.per_row))
+                                             : make_integer(extent.maximum);
+    require(make_binary(Op::less, index, limit));
+  }
+  return condition;
+}
+
+bool can_push_into_guard(const TensorStatement& map) {
+  // The select keeps the reads of the map's value inside their tensors; deeper guards would not be
+  // seen by readers of the text, so only plain views go through a guarded read.
+  return is_view(map);
+}
+
+}  // namespace
+
+bool inline_maps(TensorProgram& program) {
+  bool changed = false;
+  std::set<std::string> roots = root_names(program);
+  for (size_t i = 0; i < program.statements.size(); ++i) {
+    const TensorStatement map = program.statements[i];
+    if (map.reduction != Reduction::none || roots.contains(map.name)) continue;
+    std::vector<Use> uses = uses_of(program, map.name);
+    if (uses.empty()) continue;
+    bool guarded =
+        std::any_of(uses.begin(), uses.end(), [](const Use& use) { return use.read->has_else; });
+    if (guarded && !can_push_into_guard(map)) continue;
+    bool too_large = std::any_of(uses.begin(), uses.end(), [&](const Use& use) {
+      return program.statements[use.reader].value->node_count() + map.value->node_count() >
+                 maximum_inlined_nodes &&
+             map.value->node_count() > 8;
+    });
+    if (too_large || !worth_inlining(program, map, uses)) continue;
+    for (const Use& use : uses) {
+      TensorStatement& reader = program.statements[use.reader];
+      IndexRanges ranges = ranges_of(reader.indices, reader.binders, program.batch);
+      rewrite_statement(reader, [&](const ExprRef& node) -> ExprRef {
+        if (node->op != Op::read || node->name != map.name) return node;
+        std::map<std::string, ExprRef> replacement;
+        for (size_t d = 0; d < node->index_count(); ++d) {
+          replacement[map.indices[d].name] = node->operands[d];
+        }
+        ExprRef body = substitute(map.value, replacement);
+        if (!node->has_else) return body;
+        ExprRef inside = inside_condition(map, *node, ranges);
+        return inside == nullptr ? body : make_select(inside, body, node->else_value());
+      });
+    }
+    program.statements.erase(program.statements.begin() + static_cast<std::ptrdiff_t>(i));
+    --i;
+    changed = true;
+  }
+  return changed;
+}
+
+}  // namespace fusegrad::ir

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Temporaries share one arena: each lives from the launch that writes it to the last launch that
+// reads it.
+#include <algorithm>
+#include <vector>
+
+#include "ir/passes/passes.h"
+#include "ir/support/check.h"
+
+namespace fusegrad::ir {
+namespace {
+
+constexpr int64_t alignment = 64;
+
+struct Life {
+  Buffer* buffer;
+  int64_t bytes;
+  size_t first;
+  size_t last;
+};
+
+int64_t aligned(int64_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+
+}  // namespace
+
+KernelProgram plan_memory(const KernelProgram& program) {
+  KernelProgram result = program;
+  std::vector<Life> lives;
+  for (Buffer& buffer : result.buffers) {
+    if (buffer.kind != BufferKind::temporary) continue;
+    std::optional<int64_t> bytes =
+        checked_multiply(buffer.physical_elements(), byte_size(buffer.type));
+    FG_CHECK(bytes.has_value(), "size of `{}` overflows", buffer.name);
+    Life life{&buffer, aligned(std::max<int64_t>(*bytes, 1)), SIZE_MAX, 0};
+    for (size_t l = 0; l < result.launches.size(); ++l) {
+      bool used = false;
+      for (const Kernel& kernel : result.launches[l].kernels) {
+        for (const KernelStatement& statement : kernel.statements) {
+          auto visit = [&](const Expr& node) {
+            used = used || (node.op == Op::read && node.name == buffer.name);
+          };
+          used = used || (statement.storage != Storage::local && statement.name == buffer.name);
+          if (statement.condition != nullptr) walk(statement.condition, visit);
+          walk(statement.value, visit);
+        }
+      }
+      if (!used) continue;
+      life.first = std::min(life.first, l);
+      life.last = std::max(life.last, l);
+    }
+    if (life.first == SIZE_MAX) life.first = 0;
+    lives.push_back(life);
+  }
+  // Largest first, each at the lowest place that is free during its life: simple, deterministic,
+  // close to optimal.
+  std::stable_sort(lives.begin(), lives.end(),
+                   [](const Life& a, const Life& b) { return a.bytes > b.bytes; });
+  std::vector<const Life*> placed;
+  for (Life& life : lives) {
+    int64_t offset = 0;
+    for (bool moved = true; moved;) {
+      moved = false;
+      for (const Life* other : placed) {
+        bool together = life.first <= other->last && other->first <= life.last;
+        bool overlap = offset < other->buffer->offset + other->bytes &&
+                       other->buffer->offset < offset + life.bytes;
+        if (together && overlap) {
+          offset = other->buffer->offset + other->bytes;
+          moved = true;
+        }
+      }
+    }
+    life.buffer->offset = offset;
+    placed.push_back(&life);
+    result.arena_bytes = std::max(result.arena_bytes, offset + life.bytes);
+  }
+  return result;
+}
+
+}  // namespace fusegrad::ir

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The steps of `simplify`, each a function on one program; true means that something changed.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+
+#include "ir/tensor/program.h"
+
+namespace fusegrad::ir {
+
+/// Expressions folded (fold.h), indices and binders of one value removed from expressions.
+bool fold_statements(TensorProgram& program);
+
+/// Map statements substituted into their readers where that saves work (move 1 of the fusion
+/// study): always views, constants, copies, rank-0 scalars, low-rank maps of at most two
+/// operations, and maps whose readers evaluate them no more often than they would be stored; by
+/// cost maps over declared tensors only.
+bool inline_maps(TensorProgram& program);
+
+/// `sum(i: a[b] * x[b, i])` becomes `a[b] * sum(i: x[b, i])`: constants and factors without binders
+/// leave sums that have no condition.
+bool pull_factors(TensorProgram& program);
+
+/// Equal statements (up to index names) become one.
+bool share_statements(TensorProgram& program);
+
+/// Statements that no result and no update needs are dropped.
+bool remove_dead_statements(TensorProgram& program);
+
+// ---- Helpers of several steps.
+
+/// Tensors that must keep a statement of their own: results and update values.
+std::set<std::string> root_names(const TensorProgram& program);
+
+/// Calls `visit` on every read of the statement (condition and value).
+void visit_reads(const TensorStatement& statement, const std::function<void(const Expr&)>& visit);
+
+/// Applies `change` to condition and value.
+void rewrite_statement(TensorStatement& statement,
+                       const std::function<ExprRef(const ExprRef&)>& change);
+
+/// Estimated instructions per evaluation: 1 for arithmetic, 4 for division and roots, 16 for
+/// exponentials and the like, 24 for random numbers. Index arithmetic is not counted.
+int64_t instruction_weight(const ExprRef& e);
+
+}  // namespace fusegrad::ir
