@@ -101,7 +101,8 @@ class Lexer {
       } else if (c == '#') {
         size_t end = std::min(text_.find('\n', at_), text_.size());
         // An error anywhere in the file, comments included: this is not text.
-        if (size_t nul = text_.find('\0', at_); nul < end) zero_byte(nul);
+        size_t nul = text_.substr(at_, end - at_).find('\0');
+        if (nul != std::string_view::npos) zero_byte(at_ + nul);
         at_ = end - 1;
       } else if (c != ' ' && c != '\t' && c != '\r') {
         return;

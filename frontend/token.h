@@ -58,8 +58,8 @@ struct Token {
       false;  ///< left_paren: a `:` stands between it and its `)`, not inside further brackets
   uint32_t begin = 0;  ///< bytes of the file
   uint32_t end = 0;
-  /// number, string: its place in TokenStream::numbers or strings. A bracket of a matched pair: the
-  /// place of the other one in TokenStream::tokens. Otherwise 0.
+  /// number, string: its place in TokenStream::numbers or strings. `(`, `)`, `[`, `]`: the place of
+  /// its partner in TokenStream::tokens, or its own if it has none.
   uint32_t value = 0;
 };
 
