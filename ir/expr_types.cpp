@@ -270,8 +270,10 @@ Type result_type(const Expr& node) {
 std::string type_mistake(const Expr& node) {
   const int wanted = operand_count(node.op);
   if (wanted >= 0 && node.operands.size() != static_cast<size_t>(wanted)) {
-    return fmt::format("`{}` needs {} argument{}, not {}", spelling(node.op), wanted,
-                       wanted == 1 ? "" : "s", node.operands.size());
+    const std::string name =
+        node.op == Op::convert ? "a conversion" : fmt::format("`{}`", spelling(node.op));
+    return fmt::format("{} needs {} argument{}, not {}", name, wanted, wanted == 1 ? "" : "s",
+                       node.operands.size());
   }
   if (node.op == Op::custom && node.operands.size() % 2 != 1) {
     return "`custom` needs a value and then pairs of an argument and its slope";
