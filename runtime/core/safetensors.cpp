@@ -361,7 +361,7 @@ Expected<Unit> check_save_target(const std::string& path) {
   if (!S_ISDIR(status.st_mode)) {
     return cannot_save(path, fmt::format("{} is no folder", quoted(folder)));
   }
-  if (access(folder.c_str(), W_OK | X_OK) != 0) {
+  if (faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) != 0) {
     return cannot_save(path, fmt::format("folder {}: {}", quoted(folder), system_message(errno)));
   }
   return Unit{};
