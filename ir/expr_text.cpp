@@ -7,7 +7,6 @@
 
 #include <charconv>
 #include <cmath>
-#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -266,57 +265,49 @@ std::optional<int> lanes_behind(std::string_view word, std::string_view prefix) 
   return lanes;
 }
 
-/// Recursive descent. Frames are kept small (nodes under construction live on the heap), because
-/// text may nest to maximum_expression_depth.
+/// Operator precedence with an explicit stack instead of recursion: text may nest as deep as it
+/// likes without exhausting the machine's stack.
 class Parser {
  public:
   Parser(TextReader& reader, const NameResolver& resolve, const ExprTextOptions& options)
       : reader_(reader), resolve_(resolve), options_(options) {}
 
-  /// expr = "if" expr "then" expr "else" expr | or
   ExprRef parse() {
-    Nesting nesting(*this, parentheses_);
-    if (nesting.too_deep()) return nullptr;
-    if (!reader_.at("if")) return parse_infix(strength_or);
-    const Span span = reader_.take().span;
-    std::vector<ExprRef> operands;
-    if (!parse_operand(operands) || !reader_.expect("then") || !parse_operand(operands) ||
-        !reader_.expect("else") || !parse_operand(operands)) {
-      return nullptr;
+    while (!reader_.failed()) {
+      ExprRef value = begin_operand();  // null when something was opened instead
+      while (value != nullptr && !push_infix_operator(value)) {
+        if (reader_.failed()) return nullptr;
+        if (open_.empty()) return value;
+        value = continue_open(std::move(value));  // null when it wants another operand
+      }
     }
-    return build(Op::select, std::move(operands), span);
+    return nullptr;
   }
 
  private:
-  /// Bounds the recursion: what nests in the text need not make the expression deeper. Every level
-  /// of a printed expression has at most one pair of parentheses and one prefix.
-  class Nesting {
-   public:
-    Nesting(Parser& parser, int& counter) : parser_(parser), counter_(counter) { ++counter_; }
-    ~Nesting() { --counter_; }
-    Nesting(const Nesting&) = delete;
-    Nesting& operator=(const Nesting&) = delete;
-    bool too_deep() {
-      if (counter_ <= maximum_expression_depth + 1) return false;
-      parser_.report_depth(parser_.reader_.peek().span);
-      return true;
-    }
-
-   private:
-    Parser& parser_;
-    int& counter_;
+  /// Something whose operand is being read: an operator (which ends where the text holds together
+  /// less tightly than it) or a bracketed form (which ends at its own words and signs).
+  struct Open {
+    enum class Kind : uint8_t { operation, group, call, read, select };
+    Kind kind = Kind::group;
+    Expr node;  ///< with the operands read so far
+    Span span;
+    Strength operand = strength_select;  ///< the weakest that the next operand may be
+    int rank = 0;                        ///< of a tensor that is read
+    bool is_operation() const { return kind == Kind::operation; }
   };
+
+  /// Opens something. Every level of a printed expression has at most one operator and one pair of
+  /// parentheses.
+  void open(Open::Kind kind, Expr node, Span span, Strength operand = strength_select,
+            int rank = 0) {
+    if (open_.size() > 2 * static_cast<size_t>(maximum_expression_depth)) return report_depth(span);
+    open_.push_back({kind, std::move(node), span, operand, rank});
+  }
 
   void report_depth(Span span) {
     reader_.error(span, fmt::format("this expression is nested more than {} levels deep",
                                     maximum_expression_depth));
-  }
-
-  bool parse_operand(std::vector<ExprRef>& operands) {
-    ExprRef operand = parse();
-    if (operand == nullptr) return false;
-    operands.push_back(std::move(operand));
-    return true;
   }
 
   /// Checks types and depth, then makes the node.
@@ -327,7 +318,14 @@ class Parser {
         return nullptr;
       }
     }
-    if (type_follows_operands(node.op) && !node.operands.empty()) node.type = result_type(node);
+    if (!node.operands.empty()) {
+      const Type operand = node.operands[0]->type;
+      if (type_follows_operands(node.op)) node.type = result_type(node);
+      if (node.op == Op::splat) node.type.scalar = operand.scalar;
+      if (node.op == Op::convert || node.op == Op::rand || node.op == Op::normal) {
+        node.type.lanes = operand.lanes;
+      }
+    }
     std::string mistake = type_mistake(node);
     if (!mistake.empty()) {
       reader_.error(span, std::move(mistake));
@@ -336,80 +334,138 @@ class Parser {
     return make_node(std::move(node));
   }
 
-  ExprRef build(Op op, std::vector<ExprRef> operands, Span span) {
-    Expr node;
-    node.op = op;
-    node.operands = std::move(operands);
-    return build(std::move(node), span);
+  /// Closes the last thing that was opened.
+  ExprRef close() {
+    Open last = std::move(open_.back());
+    open_.pop_back();
+    return build(std::move(last.node), last.span);
   }
 
-  /// Operators that hold at least as tightly as `weakest`, from left to right.
-  ExprRef parse_infix(Strength weakest) {
-    ExprRef left = weakest <= strength_not && reader_.at("not") ? parse_not() : parse_minus();
-    bool compared = false;
-    while (left != nullptr) {
-      const std::optional<Op> op = infix_operator(reader_.peek());
-      if (!op || *op == Op::power || infix_strength(*op) < weakest) break;
-      if (infix_strength(*op) == strength_compare) {
-        if (compared) {
-          reader_.error(reader_.peek().span, "comparisons do not chain");
-          return nullptr;
-        }
-        compared = true;
-      }
-      const Span span = reader_.take().span;
-      ExprRef right = parse_infix(static_cast<Strength>(infix_strength(*op) + 1));
-      if (right == nullptr) return nullptr;
-      left = build(*op, {std::move(left), std::move(right)}, span);
+  /// Reads the start of an operand. Returns the operand if that was all of it.
+  ExprRef begin_operand() {
+    const Strength weakest = open_.empty() ? strength_select : open_.back().operand;
+    const Token token = reader_.peek();
+    if (reader_.at("if") && weakest == strength_select) {
+      open(Open::Kind::select, operation(Op::select), reader_.take().span);
+      return nullptr;
     }
-    return left;
-  }
-
-  /// not = "not" not | cmp
-  ExprRef parse_not() {
-    Nesting nesting(*this, prefixes_);
-    if (nesting.too_deep()) return nullptr;
-    const Span span = reader_.take().span;
-    ExprRef operand = parse_infix(strength_not);
-    if (operand == nullptr) return nullptr;
-    return build(Op::logical_not, {std::move(operand)}, span);
-  }
-
-  /// unary = "-" unary | power. `-1.0` is a constant unless `^` follows.
-  ExprRef parse_minus() {
-    if (!reader_.at("-")) return parse_power();
-    Nesting nesting(*this, prefixes_);
-    if (nesting.too_deep()) return nullptr;
-    const Span span = reader_.take().span;
-    if (reader_.peek().kind == TokenKind::number && !reader_.at("^", 1)) return parse_number(true);
-    ExprRef operand = parse_minus();
-    if (operand == nullptr) return nullptr;
-    return build(Op::negate, {std::move(operand)}, span);
-  }
-
-  /// power = primary [ "^" unary ]
-  ExprRef parse_power() {
-    ExprRef base = parse_primary();
-    if (base == nullptr || !reader_.at("^")) return base;
-    Nesting nesting(*this, prefixes_);
-    if (nesting.too_deep()) return nullptr;
-    const Span span = reader_.take().span;
-    ExprRef exponent = parse_minus();
-    if (exponent == nullptr) return nullptr;
-    return build(Op::power, {std::move(base), std::move(exponent)}, span);
-  }
-
-  ExprRef parse_primary() {
-    const Token& token = reader_.peek();
+    if (reader_.at("not") && weakest <= strength_not) {
+      open(Open::Kind::operation, operation(Op::logical_not), reader_.take().span, strength_not);
+      return nullptr;
+    }
+    if (reader_.at("-")) {
+      reader_.take();
+      // `-1.0` is a constant, `-1.0 ^ x` a negated power.
+      if (reader_.peek().kind == TokenKind::number && !reader_.at("^", 1)) {
+        return parse_number(true);
+      }
+      open(Open::Kind::operation, operation(Op::negate), token.span, strength_minus);
+      return nullptr;
+    }
+    if (reader_.at("(")) {
+      open(Open::Kind::group, {}, reader_.take().span);
+      return nullptr;
+    }
     if (token.kind == TokenKind::number) return parse_number(false);
     if (token.kind == TokenKind::name) return parse_word();
-    if (reader_.accept("(")) {
-      ExprRef inside = parse();
-      if (inside == nullptr || !reader_.expect(")")) return nullptr;
-      return inside;
-    }
     reader_.error_expected("an expression");
     return nullptr;
+  }
+
+  static Expr operation(Op op) {
+    Expr node;
+    node.op = op;
+    return node;
+  }
+
+  /// `value` is complete. If an infix operator follows, gives `value` to the operators that hold it
+  /// more tightly and makes the result the left operand of the new one.
+  bool push_infix_operator(ExprRef& value) {
+    const Token token = reader_.peek();
+    const std::optional<Op> op = infix_operator(token);
+    if (!op) return false;
+    const Strength strength = infix_strength(*op);
+    while (!open_.empty() && open_.back().is_operation() && open_.back().operand > strength) {
+      if (is_comparison(*op) && is_comparison(open_.back().node.op)) {
+        reader_.error(token.span, "comparisons do not chain");
+        return false;
+      }
+      open_.back().node.operands.push_back(std::move(value));
+      value = close();
+      if (value == nullptr) return false;
+    }
+    reader_.take();
+    Expr node = operation(*op);
+    node.operands.push_back(std::move(value));
+    value = nullptr;
+    // The right operand holds more tightly than the operator, except that of `^`: a ^ b ^ c.
+    const Strength right =
+        strength == strength_power ? strength_minus : static_cast<Strength>(strength + 1);
+    open(Open::Kind::operation, std::move(node), token.span, right);
+    return true;
+  }
+
+  /// No infix operator follows `value`: it ends what was opened last, or one part of it. Returns
+  /// what is complete then.
+  ExprRef continue_open(ExprRef value) {
+    Open& last = open_.back();
+    switch (last.kind) {
+      case Open::Kind::operation:
+        last.node.operands.push_back(std::move(value));
+        return close();
+      case Open::Kind::group:
+        if (!reader_.expect(")")) return nullptr;
+        open_.pop_back();
+        return value;
+      case Open::Kind::call:
+        last.node.operands.push_back(std::move(value));
+        if (reader_.accept(",") || !reader_.expect(")")) return nullptr;
+        return close();
+      case Open::Kind::read:
+        last.node.operands.push_back(std::move(value));
+        if (!last.node.has_else) {
+          if (reader_.accept(",")) return nullptr;
+          if (reader_.accept("else")) {
+            last.node.has_else = true;
+            return nullptr;
+          }
+        }
+        if (!reader_.expect("]")) return nullptr;
+        return close_read();
+      case Open::Kind::select:
+        last.node.operands.push_back(std::move(value));
+        if (last.node.operands.size() == 3) return close();
+        reader_.expect(last.node.operands.size() == 1 ? "then" : "else");
+        return nullptr;
+    }
+    return nullptr;
+  }
+
+  ExprRef close_read() {
+    const Open& last = open_.back();
+    if (options_.level == ExprLevel::tensor &&
+        last.node.index_count() != static_cast<size_t>(last.rank)) {
+      report_rank(last.node.name, last.span, last.rank, last.node.index_count());
+      return nullptr;
+    }
+    if (options_.level == ExprLevel::loop) {
+      if (last.node.has_else || last.node.operands.size() != 1) {
+        reader_.error(last.span, fmt::format("`{}` is loaded from one address", last.node.name));
+        return nullptr;
+      }
+      const int addresses = last.node.operands[0]->type.lanes;
+      if (addresses != 1 && addresses != last.node.type.lanes) {
+        reader_.error(last.span, fmt::format("a load of {} lanes with {} addresses",
+                                             last.node.type.lanes, addresses));
+        return nullptr;
+      }
+    }
+    return close();
+  }
+
+  void report_rank(std::string_view name, Span span, int rank, size_t indices) {
+    reader_.error(span,
+                  fmt::format("`{}` has rank {} but is read with {} indices", name, rank, indices));
   }
 
   ExprRef parse_number(bool negative) {
@@ -460,44 +516,42 @@ class Parser {
   }
 
   ExprRef parse_word() {
-    const std::string_view word = reader_.peek().text;
-    if (word == "true" || word == "false") {
+    const Token word = reader_.peek();
+    if (word.text == "true" || word.text == "false") {
       reader_.take();
-      return make_boolean(word == "true");
+      return make_boolean(word.text == "true");
     }
-    if (reader_.at("(", 1)) return parse_call();
+    if (reader_.at("(", 1)) return begin_call();
     if (options_.level == ExprLevel::loop && reader_.at_name(1)) {
-      if (std::optional<int> lanes = lanes_behind(word, "load")) return parse_load(*lanes);
+      if (std::optional<int> lanes = lanes_behind(word.text, "load")) {
+        begin_load(*lanes);
+        return nullptr;
+      }
     }
-    if (!is_valid_name(word)) {
+    if (!is_valid_name(word.text)) {
       reader_.error_expected("an expression");
       return nullptr;
     }
-    const Span span = reader_.take().span;
+    reader_.take();
     const bool indexed = reader_.at("[");
-    const NameMeaning meaning = resolve_(word, indexed);
+    const NameMeaning meaning = resolve_(word.text, indexed);
     if (meaning.kind == NameMeaning::Kind::tensor && options_.level == ExprLevel::tensor) {
-      return parse_read(word, span, meaning);
+      return begin_read(word, meaning);
     }
-    return leaf(word, span, indexed, meaning);
+    return leaf(word, indexed, meaning);
   }
 
   /// A name that stands for a value by itself.
-  ExprRef leaf(std::string_view word, Span span, bool indexed, const NameMeaning& meaning) {
-    if (indexed && meaning.kind != NameMeaning::Kind::unknown &&
-        meaning.kind != NameMeaning::Kind::tensor) {
-      reader_.error(span, fmt::format("`{}` is not a tensor", word));
-      return nullptr;
-    }
+  ExprRef leaf(const Token& word, bool indexed, const NameMeaning& meaning) {
     Expr node;
-    node.name = word;
+    node.name = word.text;
     node.type = {ScalarType::i64};
     switch (meaning.kind) {
       case NameMeaning::Kind::unknown:
-        reader_.error(span, fmt::format("there is no `{}` here", word));
+        reader_.error(word.span, fmt::format("there is no `{}` here", word.text));
         return nullptr;
       case NameMeaning::Kind::tensor:
-        reader_.error(span, fmt::format("`{0}` is memory; write `load {0}[...]`", word));
+        reader_.error(word.span, fmt::format("`{0}` is memory; write `load {0}[...]`", word.text));
         return nullptr;
       case NameMeaning::Kind::index:
         node.op = Op::index;
@@ -510,80 +564,56 @@ class Parser {
         node.type = meaning.type;
         break;
     }
+    if (indexed) {
+      reader_.error(word.span, fmt::format("`{}` is not a tensor", word.text));
+      return nullptr;
+    }
     return make_node(std::move(node));
   }
 
-  ExprRef parse_read(std::string_view word, Span span, const NameMeaning& meaning) {
-    auto node = std::make_unique<Expr>();
-    node->op = Op::read;
-    node->name = word;
-    node->type = {value_type(meaning.stored)};
+  ExprRef begin_read(const Token& word, const NameMeaning& meaning) {
+    Expr node;
+    node.op = Op::read;
+    node.name = word.text;
+    node.type = {value_type(meaning.stored)};
     if (reader_.accept("[")) {
-      do {
-        if (!parse_operand(node->operands)) return nullptr;
-      } while (reader_.accept(","));
-      if (reader_.accept("else")) {
-        node->has_else = true;
-        if (!parse_operand(node->operands)) return nullptr;
-      }
-      if (!reader_.expect("]")) return nullptr;
-    }
-    if (node->index_count() != static_cast<size_t>(meaning.rank)) {
-      reader_.error(span, fmt::format("`{}` has rank {} but is read with {} indices", node->name,
-                                      meaning.rank, node->index_count()));
+      open(Open::Kind::read, std::move(node), word.span, strength_select, meaning.rank);
       return nullptr;
     }
-    return build(std::move(*node), span);
+    if (meaning.rank != 0) {
+      report_rank(node.name, word.span, meaning.rank, 0);
+      return nullptr;
+    }
+    return build(std::move(node), word.span);
   }
 
-  ExprRef parse_load(int lanes) {
+  void begin_load(int lanes) {
     reader_.take();
-    const std::string_view name = reader_.peek().text;
-    const Span span = reader_.take().span;
-    const NameMeaning meaning = resolve_(name, true);
+    const Token name = reader_.take();
+    const NameMeaning meaning = resolve_(name.text, true);
     if (meaning.kind != NameMeaning::Kind::tensor) {
-      reader_.error(span, fmt::format("there is no memory `{}` here", name));
-      return nullptr;
-    }
-    std::vector<ExprRef> operands;
-    if (!reader_.expect("[") || !parse_operand(operands) || !reader_.expect("]")) return nullptr;
-    const int address_lanes = operands[0]->type.lanes;
-    if (address_lanes != 1 && address_lanes != lanes) {
-      reader_.error(span,
-                    fmt::format("a load of {} lanes with {} addresses", lanes, address_lanes));
-      return nullptr;
+      return reader_.error(name.span, fmt::format("there is no memory `{}` here", name.text));
     }
     Expr node;
     node.op = Op::read;
-    node.name = name;
+    node.name = name.text;
     node.type = {meaning.stored, lanes};
-    node.operands = std::move(operands);
-    return build(std::move(node), span);
+    if (!reader_.expect("[")) return;
+    open(Open::Kind::read, std::move(node), name.span);
   }
 
   /// Everything that is written like a call.
-  ExprRef parse_call() {
+  ExprRef begin_call() {
     const Token word = reader_.take();
-    auto node = std::make_unique<Expr>();
-    if (!set_operator(*node, word)) {
+    Expr node;
+    if (!set_operator(node, word)) {
       reader_.error(word.span, fmt::format("there is no function `{}`", word.text));
       return nullptr;
     }
     reader_.expect("(");
-    if (!reader_.accept(")")) {
-      do {
-        if (!parse_operand(node->operands)) return nullptr;
-      } while (reader_.accept(","));
-      if (!reader_.expect(")")) return nullptr;
-    }
-    if (!node->operands.empty()) {
-      const Type operand = node->operands[0]->type;
-      if (node->op == Op::splat) node->type.scalar = operand.scalar;
-      if (node->op == Op::convert || node->op == Op::rand || node->op == Op::normal) {
-        node->type.lanes = operand.lanes;
-      }
-    }
-    return build(std::move(*node), word.span);
+    if (reader_.accept(")")) return build(std::move(node), word.span);
+    open(Open::Kind::call, std::move(node), word.span);
+    return nullptr;
   }
 
   /// Sets op, and what the word says beyond it: type, lanes, stream. False: no such function.
@@ -638,8 +668,7 @@ class Parser {
   TextReader& reader_;
   const NameResolver& resolve_;
   const ExprTextOptions options_;
-  int parentheses_ = 0;
-  int prefixes_ = 0;
+  std::vector<Open> open_;
 };
 
 }  // namespace
