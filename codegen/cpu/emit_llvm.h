@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// L to LLVM, statement by statement: the bits are L's, the loops and vectors are L's; nothing is
+// decided here.
+#pragma once
+
+#include <array>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "codegen/cpu/llvm_module.h"
+#include "ir/loop/program.h"
+
+namespace fusegrad::codegen {
+
+/// The uniforms in the order in which a generated function finds them in memory, an i64 each.
+inline constexpr std::array<std::string_view, 5> uniform_order = {"rows", "step", "epoch", "steps",
+                                                                  "seed"};
+
+/// Order of the pointer table that every generated function is called with: the program's buffers,
+/// then `row_list` if a function has that parameter.
+std::vector<std::string> buffer_table(const ir::LoopProgram& program);
+
+/// External symbol of each function, in the order of `program.functions`: the name with everything
+/// but letters, digits and `_` replaced by `_`, then `_` and the function's position.
+std::vector<std::string> symbol_names(const ir::LoopProgram& program);
+
+struct EmitOptions {
+  /// Name the LLVM values after the L names (for text; costs a little time, changes no
+  /// instruction).
+  bool value_names = false;
+};
+
+/// One external function per function of the program:
+///   void f(void* const* buffers, const int64_t* uniforms, int64_t begin, int64_t end)
+/// which runs tasks [begin, end). `buffers` is in the order of `buffer_names`, every pointer at
+/// least 64-byte aligned except those of inputs. Needs: a verified program in which functions
+/// (exp, log, ...) are expanded. A function parameter must be in `buffer_names`.
+LlvmModule emit_llvm(const ir::LoopProgram& program, const std::vector<std::string>& buffer_names,
+                     const CpuTarget& target, const EmitOptions& options = {});
+
+}  // namespace fusegrad::codegen

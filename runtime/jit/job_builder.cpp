@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The joint between the compiler and runtime/core: here alone both are visible.
+#include "runtime/jit/job_builder.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "codegen/cpu/emit_llvm.h"
+#include "ir/support/check.h"
+
+namespace fusegrad::runtime {
+namespace {
+
+// Generated code reads the uniforms as an array in codegen's order.
+constexpr bool uniform_is(size_t position, std::string_view name, size_t offset) {
+  return codegen::uniform_order.at(position) == name && offset == 8 * position;
+}
+static_assert(sizeof(Uniforms) == 8 * codegen::uniform_order.size());
+static_assert(uniform_is(0, "rows", offsetof(Uniforms, rows)));
+static_assert(uniform_is(1, "step", offsetof(Uniforms, step)));
+static_assert(uniform_is(2, "epoch", offsetof(Uniforms, epoch)));
+static_assert(uniform_is(3, "steps", offsetof(Uniforms, steps)));
+static_assert(uniform_is(4, "seed", offsetof(Uniforms, seed)));
+
+std::optional<ElementType> element_type(ir::ScalarType type) {
+  switch (type) {
+    case ir::ScalarType::boolean:
+      return ElementType::boolean;
+    case ir::ScalarType::u8:
+      return ElementType::u8;
+    case ir::ScalarType::i32:
+      return ElementType::i32;
+    case ir::ScalarType::i64:
+      return std::nullopt;
+    case ir::ScalarType::f32:
+      return ElementType::f32;
+    case ir::ScalarType::f64:
+      return ElementType::f64;
+  }
+  return std::nullopt;
+}
+
+BufferKind buffer_kind(ir::BufferKind kind) {
+  switch (kind) {
+    case ir::BufferKind::input:
+      return BufferKind::input;
+    case ir::BufferKind::parameter:
+      return BufferKind::parameter;
+    case ir::BufferKind::state:
+      return BufferKind::state;
+    case ir::BufferKind::result:
+      return BufferKind::result;
+    case ir::BufferKind::temporary:
+      return BufferKind::temporary;
+  }
+  FG_UNREACHABLE("buffer kind {}", static_cast<int>(kind));
+}
+
+Error no_such_element(const ir::Buffer& buffer) {
+  return Error{fmt::format("buffer `{}` has elements of type {}, which cannot be stored",
+                           buffer.name, spelling(buffer.type))};
+}
+
+/// Shape of one row of an input: all dimensions but the leading one, which must be the rows.
+Result<std::vector<int64_t>> row_shape(const ir::Buffer& input) {
+  if (input.shape.empty() || !input.shape[0].depends_on_rows()) {
+    return Error{fmt::format("input `{}` does not begin with the rows of the batch", input.name)};
+  }
+  std::vector<int64_t> shape;
+  for (size_t d = 1; d < input.shape.size(); ++d) shape.push_back(input.shape[d].maximum);
+  return shape;
+}
+
+Result<BufferEntry> buffer_entry(const ir::Buffer& buffer) {
+  std::optional<ElementType> element = element_type(buffer.type);
+  if (!element) return no_such_element(buffer);
+  BufferEntry entry;
+  entry.name = buffer.name;
+  entry.kind = buffer_kind(buffer.kind);
+  entry.element = *element;
+  if (buffer.kind == ir::BufferKind::input) {
+    if (buffer.packed_dimension >= 0) {
+      return Error{fmt::format("input `{}` cannot be packed", buffer.name)};
+    }
+    auto shape = row_shape(buffer);
+    if (!shape) return shape.error();
+    entry.layout.shape = std::move(*shape);
+    return entry;
+  }
+  for (const ir::Extent& extent : buffer.shape) entry.layout.shape.push_back(extent.maximum);
+  if (buffer.packed_dimension >= 0) {
+    entry.layout.blocked_dimension = buffer.packed_dimension;
+    entry.layout.block = buffer.packed_block;
+  }
+  if (buffer.kind == ir::BufferKind::temporary) {
+    FG_CHECK(buffer.offset >= 0, "memory of `{}` is not planned", buffer.name);
+    entry.arena_offset = buffer.offset;
+  }
+  return entry;
+}
+
+Extent extent(ir::Extent source) { return {source.maximum, source.per_row}; }
+
+Result<ResultEntry> result_entry(const ir::KernelResult& result,
+                                 const std::vector<std::string>& buffer_names) {
+  ResultEntry entry;
+  switch (result.kind) {
+    case ir::TensorResultKind::loss:
+      entry.kind = ResultKind::loss;
+      break;
+    case ir::TensorResultKind::metric:
+      entry.kind = ResultKind::metric;
+      break;
+    case ir::TensorResultKind::output:
+      entry.kind = ResultKind::output;
+      break;
+    case ir::TensorResultKind::gradient:
+      return Error{
+          fmt::format("result `{}`: gradients are no results of a compiled program", result.label)};
+  }
+  entry.label = result.label;
+  auto found = std::find(buffer_names.begin(), buffer_names.end(), result.buffer);
+  if (found == buffer_names.end()) {
+    return Error{fmt::format("result `{}`: there is no buffer `{}`", result.label, result.buffer)};
+  }
+  entry.buffer = static_cast<int>(found - buffer_names.begin());
+  return entry;
+}
+
+}  // namespace
+
+Result<ProgramTable> build_program_table(const ir::LoopProgram& program,
+                                         const CompiledProgram& compiled) {
+  ProgramTable table;
+  table.name = program.name;
+  table.batch = program.batch;
+  table.arena_bytes = program.arena_bytes;
+  for (const std::string& name : compiled.buffer_names()) {
+    const ir::Buffer* buffer = program.find_buffer(name);
+    if (buffer == nullptr) {
+      FG_CHECK(name == ir::row_list_name, "compiled code expects an unknown buffer `{}`", name);
+      BufferEntry entry;
+      entry.name = name;
+      entry.kind = BufferKind::row_list;
+      entry.element = ElementType::i32;
+      entry.layout.shape = {program.batch};
+      table.buffers.push_back(std::move(entry));
+      continue;
+    }
+    auto entry = buffer_entry(*buffer);
+    if (!entry) return entry.error();
+    table.buffers.push_back(std::move(*entry));
+  }
+  for (const ir::LoopLaunch& launch : program.launches) {
+    LaunchEntry launch_entry;
+    for (const std::string& name : launch.functions) {
+      const ir::LoopFunction* function = program.find_function(name);
+      if (function == nullptr)
+        return Error{fmt::format("launch of an unknown function `{}`", name)};
+      KernelEntry kernel;
+      kernel.name = name;
+      kernel.function = compiled.function(name);
+      FG_CHECK(kernel.function != nullptr, "`{}` was not compiled", name);
+      for (const ir::TaskDimension& dimension : function->tasks) {
+        kernel.tasks.push_back({extent(dimension.extent), dimension.tile});
+      }
+      launch_entry.kernels.push_back(std::move(kernel));
+    }
+    table.launches.push_back(std::move(launch_entry));
+  }
+  for (const ir::KernelResult& result : program.results) {
+    auto entry = result_entry(result, compiled.buffer_names());
+    if (!entry) return entry.error();
+    table.results.push_back(std::move(*entry));
+  }
+  return table;
+}
+
+Result<std::vector<InputEntry>> build_input_entries(const ir::LoopModule& module) {
+  std::vector<InputEntry> entries;
+  for (const ir::LoopProgram& program : module.programs) {
+    for (const ir::Buffer& buffer : program.buffers) {
+      if (buffer.kind != ir::BufferKind::input) continue;
+      std::optional<ElementType> element = element_type(buffer.type);
+      if (!element) return no_such_element(buffer);
+      auto shape = row_shape(buffer);
+      if (!shape) return shape.error();
+      InputEntry entry;
+      entry.name = buffer.name;
+      entry.element = *element;
+      entry.row_shape = std::move(*shape);
+      entry.has_range = buffer.range.has_value();
+      if (buffer.range) {
+        entry.range_begin = buffer.range->begin;
+        entry.range_end = buffer.range->end;
+      }
+      auto known = std::find_if(entries.begin(), entries.end(),
+                                [&](const InputEntry& other) { return other.name == entry.name; });
+      if (known == entries.end()) {
+        entries.push_back(std::move(entry));
+      } else if (known->element != entry.element || known->row_shape != entry.row_shape) {
+        return Error{fmt::format("input `{}` has two types", entry.name)};
+      }
+    }
+  }
+  return entries;
+}
+
+Result<CompiledJob> build_job(const ir::LoopModule& module, const JobSettings& settings,
+                              const JitOptions& options) {
+  const size_t count = module.programs.size();
+  std::vector<std::optional<Result<CompiledProgram>>> compiled(count);
+  // Programs are independent, each has an LLVM context of its own; the slowest one sets the time.
+  std::vector<std::thread> helpers;
+  const bool parallel = std::thread::hardware_concurrency() > 1;
+  for (size_t i = 1; parallel && i < count; ++i) {
+    helpers.emplace_back([&, i] { compiled[i] = compile(module.programs[i], options); });
+  }
+  for (size_t i = 0; i < count; ++i) {
+    if (i == 0 || !parallel) compiled[i] = compile(module.programs[i], options);
+  }
+  for (std::thread& helper : helpers) helper.join();
+
+  CompiledJob job;
+  job.table.model_name = settings.model_name;
+  job.table.model_file = settings.model_file;
+  job.table.data = settings.data;
+  job.table.settings = settings.train;
+  auto inputs = build_input_entries(module);
+  if (!inputs) return inputs.error();
+  job.table.inputs = std::move(*inputs);
+  for (size_t i = 0; i < count; ++i) {
+    if (!*compiled[i]) return compiled[i]->error();
+    auto table = build_program_table(module.programs[i], compiled[i]->value());
+    if (!table) return table.error();
+    job.table.programs.push_back(std::move(*table));
+    job.programs.push_back(std::move(compiled[i]->value()));
+  }
+  return job;
+}
+
+}  // namespace fusegrad::runtime
