@@ -453,14 +453,19 @@ const NamedTensor* WeightsFile::find(const std::string& name) const {
 }
 
 Expected<WeightsFile> read_safetensors(const std::string& path, const WeightsLimits& limits) {
-  const auto fail = [&](std::string_view what) {
-    return Failure{
-        ExitCode::checkpoint, fmt::format("cannot use the weights {}: {}", quoted(path), what), {}};
-  };
   Expected<InputFile, DataFailure> file = open_input(path);
   if (!file) return Failure{ExitCode::checkpoint, file.error().message, {}};
+  return read_safetensors(*file, limits);
+}
+
+Expected<WeightsFile> read_safetensors(const InputFile& file, const WeightsLimits& limits) {
+  const auto fail = [&](std::string_view what) {
+    return Failure{ExitCode::checkpoint,
+                   fmt::format("cannot use the weights {}: {}", quoted(file.path), what),
+                   {}};
+  };
   const auto read = [&](int64_t offset, std::span<std::byte> bytes) -> std::optional<Failure> {
-    const int64_t count = read_at(file->descriptor, offset, bytes);
+    const int64_t count = read_at(file.descriptor, offset, bytes);
     if (count < 0) return fail(fmt::format("byte {}: {}", offset, system_message(errno)));
     if (count < static_cast<int64_t>(bytes.size())) {
       return fail(
@@ -469,15 +474,15 @@ Expected<WeightsFile> read_safetensors(const std::string& path, const WeightsLim
     return std::nullopt;
   };
 
-  if (file->size < 8) {
-    return fail(fmt::format("byte {}: expected 8 bytes of header length, found {}", file->size,
-                            file->size));
+  if (file.size < 8) {
+    return fail(
+        fmt::format("byte {}: expected 8 bytes of header length, found {}", file.size, file.size));
   }
   std::array<std::byte, 8> length_bytes;
   if (auto failure = read(0, length_bytes)) return *failure;
   uint64_t header_length = 0;
   std::memcpy(&header_length, length_bytes.data(), 8);
-  const auto rest = static_cast<uint64_t>(file->size - 8);
+  const auto rest = static_cast<uint64_t>(file.size - 8);
   if (header_length > rest || header_length > static_cast<uint64_t>(limits.largest_header)) {
     return fail(fmt::format("byte 0: expected a header of at most {} bytes, found a length of {}",
                             std::min(rest, static_cast<uint64_t>(limits.largest_header)),

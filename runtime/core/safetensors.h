@@ -16,6 +16,7 @@
 
 #include "runtime/core/aligned_bytes.h"
 #include "runtime/core/error.h"
+#include "runtime/core/file.h"
 #include "runtime/core/job_table.h"
 #include "runtime/core/session.h"
 
@@ -65,6 +66,7 @@ struct WeightsLimits {
 /// ExitCode::checkpoint (weights that cannot be used) and one line that names file, position, what
 /// was expected and what was found.
 Expected<WeightsFile> read_safetensors(const std::string& path, const WeightsLimits& limits = {});
+Expected<WeightsFile> read_safetensors(const InputFile& file, const WeightsLimits& limits = {});
 
 /// Puts a file's tensors into the session's parameters. Names, element types and shapes must be the
 /// same, none missing and none too many; otherwise nothing is changed and the message names the
