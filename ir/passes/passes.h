@@ -25,7 +25,7 @@ struct DifferentiationError {
   std::string message;
   Span origin;
 };
-Result<TensorProgram> differentiate(const TensorProgram& program);
+Result<TensorProgram, DifferentiationError> differentiate(const TensorProgram& program);
 
 /// Appends the optimizer to a differentiated `train` program: state declarations and updates `p <-
 /// p'`; adds the states' initial values to `init`. Removes the gradient results. `rules` is keyed

@@ -15,12 +15,13 @@ struct Error {
   std::string message;
 };
 
-/// Either a value or an Error. Look before you take: `if (!result) return result.error();`
-template <typename T>
+/// Either a value or the reason why not: an Error, or a type with a `message` that says more. Look
+/// before you take: `if (!result) return result.error();`
+template <typename T, typename E = Error>
 class [[nodiscard]] Result {
  public:
   Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}
-  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}
+  Result(E error) : state_(std::in_place_index<1>, std::move(error)) {}
 
   explicit operator bool() const { return state_.index() == 0; }
   T& value() {
@@ -30,10 +31,10 @@ class [[nodiscard]] Result {
   const T& value() const { return const_cast<Result*>(this)->value(); }
   T& operator*() { return value(); }
   T* operator->() { return &value(); }
-  const Error& error() const { return std::get<1>(state_); }
+  const E& error() const { return std::get<1>(state_); }
 
  private:
-  std::variant<T, Error> state_;
+  std::variant<T, E> state_;
 };
 
 /// Success without a value, or an Error.
