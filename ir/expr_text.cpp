@@ -130,7 +130,7 @@ class Printer {
     } else {
       text_ += fmt::format("{}", e.integer);
     }
-    if (!(e.type == unmarked)) text_ += ":" + spelling(e.type);
+    if (!(e.type == unmarked)) text_ += fmt::format(":{}", spelling(e.type));
   }
 
   void print_prefix(const Expr& e) {

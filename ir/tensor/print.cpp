@@ -34,13 +34,15 @@ std::string print(const TensorDeclaration& declaration) {
   if (declaration.range) {
     text += fmt::format(" in {}..{}", declaration.range->begin, declaration.range->end);
   }
-  for (const std::string& tag : declaration.tags) text += " @" + tag;
+  for (const std::string& tag : declaration.tags) text += fmt::format(" @{}", tag);
   return text;
 }
 
 std::string print(const TensorStatement& statement, ScalarType real) {
   std::string indices;
-  if (!statement.indices.empty()) indices = "[" + range_list_text(statement.indices) + "]";
+  if (!statement.indices.empty()) {
+    indices = fmt::format("[{}]", range_list_text(statement.indices));
+  }
   const RightSide right_side = {statement.reduction, statement.binders, statement.condition,
                                 statement.value};
   return fmt::format("{}{}: {} = {}", statement.name, indices, ir::spelling(statement.type),
@@ -50,12 +52,14 @@ std::string print(const TensorStatement& statement, ScalarType real) {
 std::string print(const TensorProgram& program) {
   std::string text = program_head_text({program.name, program.batch, program.real});
   for (const TensorDeclaration& declaration : program.declarations) {
-    text += "  " + print(declaration) + "\n";
+    text += fmt::format("  {}\n", print(declaration));
   }
   for (const TensorStatement& statement : program.statements) {
-    text += "  " + print(statement, program.real) + "\n";
+    text += fmt::format("  {}\n", print(statement, program.real));
   }
-  for (const TensorResult& result : program.results) text += "  " + result_text(result) + "\n";
+  for (const TensorResult& result : program.results) {
+    text += fmt::format("  {}\n", result_text(result));
+  }
   for (const TensorUpdate& update : program.updates) {
     text += fmt::format("  {} <- {}\n", update.target, update.value);
   }
@@ -64,7 +68,7 @@ std::string print(const TensorProgram& program) {
 
 std::string print(const TensorModule& module, std::string_view stage) {
   std::string text = fmt::format("stage {}\n", stage);
-  for (const TensorProgram& program : module.programs) text += "\n" + print(program);
+  for (const TensorProgram& program : module.programs) text += fmt::format("\n{}", print(program));
   return text;
 }
 

@@ -27,7 +27,7 @@ std::string right_side_text(const RightSide& right_side, const ExprTextOptions& 
   if (right_side.reduction == Reduction::none) return value;
   std::string where;
   if (right_side.condition != nullptr) {
-    where = " where " + print_expression(right_side.condition, options);
+    where = fmt::format(" where {}", print_expression(right_side.condition, options));
   }
   return fmt::format("{}({}{}: {})", spelling(right_side.reduction),
                      range_list_text(right_side.binders), where, value);
