@@ -152,7 +152,7 @@ bool Parser::parse_function(ast::Function& out) {
       return false;
     }
     derivative.span = span_since(begin);
-    uniqueness.add(derivative.parameter, "the derivative in");
+    uniqueness.add(derivative.parameter, "the derivative by");
   }
   return true;
 }

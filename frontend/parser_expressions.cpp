@@ -79,7 +79,9 @@ bool is_less(ast::BinaryOperator op) {
 bool Parser::parse_expression(ast::Expression& out) { return parse_level(level_expression, out); }
 
 bool Parser::parse_level(int level, ast::Expression& out) {
-  return parse_prefix(level, out) && parse_operators(level, out);
+  if (parse_prefix(level, out) && parse_operators(level, out)) return true;
+  out = {};  // of kind `invalid`: nobody meets half an expression
+  return false;
 }
 
 // `out` holds the left operand; takes operators of at least `level` behind it.

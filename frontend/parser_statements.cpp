@@ -71,9 +71,9 @@ bool Parser::parse_block(BlockKind kind, std::vector<ast::Statement>& out,
   }
   Deeper deeper(*this, "these blocks are nested");
   if (!deeper.ok()) {
-    at_ = gave_up_ ? at_ : opening;
+    if (!gave_up_) at_ = opening;
     skip_braces();
-    return true;
+    return false;
   }
   bool has_result = false;
   while (!at_end() && !at(TokenKind::right_brace)) {

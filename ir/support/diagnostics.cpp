@@ -221,10 +221,20 @@ class Renderer {
     line("", "|", "");
     uint32_t previous = 0;
     for (const auto& [number, labelled] : files_[file]) {
-      if (previous != 0 && number > previous + 1) out_ += fmt::format("{:>{}}...\n", "", gutter_);
+      // A single line in between says more than the mark that would stand for it.
+      if (previous != 0 && number == previous + 2) show_text(file, previous + 1, 0);
+      if (previous != 0 && number > previous + 2) {
+        out_ += fmt::format("{:>{}}...\n", "", gutter_);
+      }
       show_line(file, number, labelled);
       previous = number;
     }
+  }
+
+  ShownLine show_text(uint32_t file, uint32_t number, size_t focus) {
+    ShownLine shown(sources_.line(file, number), focus);
+    line(fmt::format("{}", number), "|", shown.printed());
+    return shown;
   }
 
   void show_line(uint32_t file, uint32_t number, const LabelledLine& labelled) {
@@ -233,8 +243,7 @@ class Renderer {
       LineColumn position = sources_.position(file, byte);
       return position.line == number ? position.column - 1 : text.size();
     };
-    ShownLine shown(text, offset(labelled.labels.front().first->span.begin));
-    line(fmt::format("{}", number), "|", shown.printed());
+    ShownLine shown = show_text(file, number, offset(labelled.labels.front().first->span.begin));
 
     std::vector<Mark> marks;
     for (auto [label, sign] : labelled.labels) {
