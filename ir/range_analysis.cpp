@@ -152,12 +152,12 @@ RangeAnalysis::Sum RangeAnalysis::atom_sum(std::string key, Atom atom) const {
 
 RangeAnalysis::Sum RangeAnalysis::opaque(const ExprRef& e) const {
   Atom atom;
-  atom.e = e;
+  atom.range = range_of_opaque(*e);
   // A read is known by its tensor and the canonical form of its indices.
   if (e->op == Op::read && !e->has_else) {
-    std::string key = e->name + "[";
-    for (const ExprRef& index : e->operands) key += text(sum_of(index)) + ",";
-    return atom_sum(key + "]", std::move(atom));
+    std::string key = e->name;
+    for (const ExprRef& index : e->operands) key += fmt::format("[{}]", text(sum_of(index)));
+    return atom_sum(std::move(key), std::move(atom));
   }
   return atom_sum(print_expression(e, {}), std::move(atom));
 }
@@ -216,6 +216,15 @@ std::optional<RangeAnalysis::Sum> RangeAnalysis::divided(const Sum& inside, int6
       }
     }
   }
+  const ValueRange inside_range = range_with_facts(rest, 1);
+  const ValueRange quotient = divide_range(inside_range, atom.divisor);
+  if (!remainder) {
+    atom.range = quotient;
+  } else if (is_bounded(inside_range) && quotient.min == quotient.max) {
+    atom.range = {floor_modulo(inside_range.min, divisor), floor_modulo(inside_range.max, divisor)};
+  } else {
+    atom.range = {0, divisor - 1};
+  }
   atom.inside = rest;
   const std::string key = fmt::format("({}){}{}", text(rest), remainder ? "%" : "//", atom.divisor);
   Sum result = atom_sum(key, std::move(atom));
@@ -256,14 +265,8 @@ RangeAnalysis::Sum RangeAnalysis::sum_of(const ExprRef& e) const {
 
 // ---- Ranges.
 
-// `facts` is how many facts may still be used on the way down; it falls with every use, so that
-// facts that mention each other's atoms cannot send us round in circles.
-
-ValueRange RangeAnalysis::range_of_operand(const Expr& e, size_t operand, int facts) const {
-  return range_with_facts(sum_of(e.operands[operand]), std::max(0, facts - 1));
-}
-
-ValueRange RangeAnalysis::range_of_opaque(const Expr& e, int facts) const {
+ValueRange RangeAnalysis::range_of_opaque(const Expr& e) const {
+  auto operand = [&](size_t i) { return range_with_facts(sum_of(e.operands[i]), 1); };
   if (e.op == Op::index) {
     auto found = indices_.find(e.name);
     return found == indices_.end() ? ValueRange{} : found->second;
@@ -273,75 +276,57 @@ ValueRange RangeAnalysis::range_of_opaque(const Expr& e, int facts) const {
   if (e.op == Op::read) {
     auto found = tensors_.find(e.name);
     const ValueRange values = found == tensors_.end() ? ValueRange{} : found->second;
-    return e.has_else ? unite(values, range_of_operand(e, e.operands.size() - 1, facts)) : values;
+    return e.has_else ? unite(values, operand(e.operands.size() - 1)) : values;
   }
-  if (e.op == Op::multiply || e.op == Op::minimum || e.op == Op::maximum) {
-    const ValueRange a = range_of_operand(e, 0, facts);
-    const ValueRange b = range_of_operand(e, 1, facts);
-    if (e.op == Op::multiply) return multiply_ranges(a, b);
+  if (e.op == Op::multiply) return multiply_ranges(operand(0), operand(1));
+  if (e.op == Op::minimum || e.op == Op::maximum) {
+    const ValueRange a = operand(0);
+    const ValueRange b = operand(1);
     if (e.op == Op::minimum) return {std::min(a.min, b.min), std::min(a.max, b.max)};
     return {std::max(a.min, b.min), std::max(a.max, b.max)};
   }
   if (e.op == Op::abs) {
-    const ValueRange a = range_of_operand(e, 0, facts);
+    const ValueRange a = operand(0);
     const ValueRange minus_a = scale_range(a, -1);
     return {std::max<int64_t>({0, a.min, minus_a.min}), std::max(a.max, minus_a.max)};
   }
-  if (e.op == Op::select) return range_of_select(e);
+  if (e.op == Op::select) {
+    ValueRange values = {1, 0};
+    for (bool taken : {true, false}) {
+      RangeAnalysis branch = *this;
+      branch.assume(e.operands[0], taken);
+      if (!branch.unreachable()) values = unite(values, branch.range(e.operands[taken ? 1 : 2]));
+    }
+    return values;
+  }
   if (e.op == Op::convert) {
     const ValueRange limits = range_of_type(e.type.scalar);
     if (e.operands[0]->type.scalar == ScalarType::boolean) return {0, 1};
     if (!is_integer_scalar(e.operands[0])) return limits;
-    const ValueRange values = range_of_operand(e, 0, facts);
+    const ValueRange values = operand(0);
     const bool fits = limits == ValueRange{} || intersect(values, limits) == values;
     return fits ? values : limits;  // a narrowing conversion wraps
   }
   return {};
 }
 
-/// Each branch under its condition. The other facts are left out: then everything that is looked at
-/// is a part of the `if`, and the recursion ends.
-ValueRange RangeAnalysis::range_of_select(const Expr& e) const {
-  ValueRange values = {1, 0};
-  for (bool taken : {true, false}) {
-    RangeAnalysis branch = *this;
-    branch.facts_.clear();
-    branch.assume(e.operands[0], taken);
-    if (!branch.unreachable()) values = unite(values, branch.range(e.operands[taken ? 1 : 2]));
-  }
-  return values;
-}
-
-ValueRange RangeAnalysis::range_of_atom(const std::string& key, const Atom& atom, int facts) const {
-  ValueRange range;
-  if (atom.kind == Atom::Kind::opaque) {
-    range = range_of_opaque(*atom.e, facts);
-  } else {
-    const ValueRange inside = range_with_facts(atom.inside, std::max(0, facts - 1));
-    const ValueRange quotient = divide_range(inside, atom.divisor);
-    if (atom.kind == Atom::Kind::quotient) {
-      range = quotient;
-    } else if (is_bounded(inside) && quotient.min == quotient.max) {
-      range = {floor_modulo(inside.min, atom.divisor), floor_modulo(inside.max, atom.divisor)};
-    } else {
-      range = {0, atom.divisor - 1};
-    }
-  }
+/// What was known when the atom was made, and what facts have told since.
+ValueRange RangeAnalysis::range_of_atom(const std::string& key, const Atom& atom) const {
   auto found = tightened_.find(key);
-  return found == tightened_.end() ? range : intersect(range, found->second);
+  return found == tightened_.end() ? atom.range : intersect(atom.range, found->second);
 }
 
-ValueRange RangeAnalysis::range_by_terms(const Sum& sum, int facts) const {
+ValueRange RangeAnalysis::range_by_terms(const Sum& sum) const {
   ValueRange range = {sum.constant, sum.constant};
   for (const auto& [key, term] : sum.terms) {
-    range = add_ranges(range, scale_range(range_of_atom(key, *term.atom, facts), term.coefficient));
+    range = add_ranges(range, scale_range(range_of_atom(key, *term.atom), term.coefficient));
   }
   return range;
 }
 
 /// Interval arithmetic, or better: sum = c * fact + rest, for every fact that removes a term.
 ValueRange RangeAnalysis::range_with_facts(const Sum& sum, int facts) const {
-  ValueRange best = range_by_terms(sum, facts);
+  ValueRange best = range_by_terms(sum);
   if (facts == 0) return best;
   for (const Fact& fact : facts_) {
     std::vector<int64_t> tried;
@@ -430,9 +415,9 @@ void RangeAnalysis::tighten() {
       for (const auto& [key, term] : fact.sum.terms) {
         Sum others = fact.sum;
         others.terms.erase(key);
-        const ValueRange rest = range_by_terms(others, 0);
+        const ValueRange rest = range_by_terms(others);
         const ValueRange product = add_ranges(fact.range, scale_range(rest, -1));
-        const ValueRange now = range_of_atom(key, *term.atom, 0);
+        const ValueRange now = range_of_atom(key, *term.atom);
         const ValueRange sharper = intersect(now, solve_product(product, term.coefficient));
         if (sharper == now) continue;
         if (sharper.min > sharper.max) unreachable_ = true;

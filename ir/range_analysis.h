@@ -73,8 +73,8 @@ class RangeAnalysis {
   struct Atom {
     enum class Kind : uint8_t { opaque, quotient, remainder };
     Kind kind = Kind::opaque;
-    ExprRef e;   ///< of an opaque atom
-    Sum inside;  ///< of `inside // divisor` and `inside % divisor`
+    ValueRange range;  ///< known when the atom was made
+    Sum inside;        ///< of `inside // divisor` and `inside % divisor`
     int64_t divisor = 1;
   };
   struct Fact {
@@ -91,11 +91,9 @@ class RangeAnalysis {
   std::optional<Sum> divided(const Sum& inside, int64_t divisor, bool remainder) const;
   static void join_quotients(Sum& sum);
 
-  ValueRange range_of_operand(const Expr& e, size_t operand, int facts) const;
-  ValueRange range_of_opaque(const Expr& e, int facts) const;
-  ValueRange range_of_select(const Expr& e) const;
-  ValueRange range_of_atom(const std::string& key, const Atom& atom, int facts) const;
-  ValueRange range_by_terms(const Sum& sum, int facts) const;
+  ValueRange range_of_opaque(const Expr& e) const;
+  ValueRange range_of_atom(const std::string& key, const Atom& atom) const;
+  ValueRange range_by_terms(const Sum& sum) const;
   ValueRange range_with_facts(const Sum& sum, int facts) const;
 
   void assume_comparison(const Expr& comparison, bool holds);
