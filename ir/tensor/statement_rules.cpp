@@ -289,10 +289,11 @@ void check_right_side(const RightSide& right_side, ScalarType type,
   std::set<std::string> scope;
   for (const IndexRange& index : indices) scope.insert(index.name);
   for (const IndexRange& binder : right_side.binders) {
-    if (!scope.insert(binder.name).second) {
+    if (scope.contains(binder.name)) {
       mistakes.push_back(fmt::format("the binder `{}` hides an index", binder.name));
     }
   }
+  for (const IndexRange& binder : right_side.binders) scope.insert(binder.name);
   Checker checker(context, scope, mistakes);
   if (right_side.condition != nullptr) {
     checker.check_form(right_side.condition);

@@ -152,6 +152,7 @@ class Verifier {
     const TensorStatement* value = program_.find_statement(update.value);
     if (target == nullptr || target->kind == TensorKind::input) {
       mistakes.push_back(fmt::format("`{}` is no parameter and no state", update.target));
+      target = nullptr;
     }
     if (value == nullptr) {
       mistakes.push_back(fmt::format("there is no statement `{}`", update.value));
