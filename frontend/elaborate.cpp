@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Elaboration from above: definitions, the train block, the model for training and for evaluation,
+// the optimizer, the data.
+#include "frontend/elaborate.h"
+
+#include <fmt/format.h>
+
+#include <set>
+#include <utility>
+
+#include "frontend/elaborate_definitions.h"
+#include "frontend/elaborate_training.h"
+#include "frontend/elaborator.h"
+
+namespace fusegrad::frontend {
+
+namespace {
+
+/// The tensors that the loss is computed from, directly or not.
+std::set<std::string> needed_by_loss(const ir::TensorProgram& program) {
+  std::set<std::string> needed;
+  for (const ir::TensorResult& result : program.results) {
+    if (result.kind == ir::TensorResultKind::loss) needed.insert(result.tensor);
+  }
+  // Statements stand behind what they read, so one pass from the end finds all.
+  for (auto statement = program.statements.rbegin(); statement != program.statements.rend();
+       ++statement) {
+    if (!needed.contains(statement->name)) continue;
+    for (const ir::ExprRef& e : {statement->condition, statement->value}) {
+      if (e == nullptr) continue;
+      ir::walk(e, [&](const ir::Expr& node) {
+        if (node.op == ir::Op::read) needed.insert(node.name);
+      });
+    }
+  }
+  return needed;
+}
+
+/// W0502, once for each call that made such parameters.
+void warn_about_idle_parameters(const ir::TensorProgram& program,
+                                const std::vector<Elaborator::ParameterSite>& sites,
+                                Reporter& reporter) {
+  const std::set<std::string> needed = needed_by_loss(program);
+  std::vector<std::pair<Span, std::vector<std::string>>> idle;
+  for (const Elaborator::ParameterSite& site : sites) {
+    const ir::TensorDeclaration* declaration = program.find_declaration(site.name);
+    if (declaration == nullptr || declaration->kind != ir::TensorKind::parameter ||
+        needed.contains(site.name)) {
+      continue;
+    }
+    if (idle.empty() || !(idle.back().first == site.site)) idle.push_back({site.site, {}});
+    idle.back().second.push_back(site.name);
+  }
+  for (const auto& [span, names] : idle) {
+    std::string list;
+    for (size_t i = 0; i < names.size(); ++i) {
+      if (i != 0) list += i + 1 == names.size() ? " and " : ", ";
+      list += fmt::format("`{}`", names[i]);
+    }
+    const bool is_one = names.size() == 1;
+    reporter.add(
+        Complaint("W0502", span,
+                  fmt::format("{} {} {} not affect the loss", is_one ? "parameter" : "parameters",
+                              list, is_one ? "does" : "do"),
+                  "the loss needs nothing of this")
+            .note(is_one ? "the parameter keeps its initial value"
+                         : "the parameters keep their initial values"));
+  }
+}
+
+/// Training decides what is learned and saved.
+void check_evaluation_parameters(const std::vector<Elaborator::ParameterSite>& training,
+                                 const std::vector<Elaborator::ParameterSite>& evaluation,
+                                 Reporter& reporter) {
+  std::set<std::string> known;
+  for (const Elaborator::ParameterSite& site : training) known.insert(site.name);
+  for (const Elaborator::ParameterSite& site : evaluation) {
+    if (known.contains(site.name)) continue;
+    reporter.add(Complaint("E0604", site.site,
+                           fmt::format("`{}` exists in evaluation only", site.name),
+                           "training never comes here")
+                     .other(site.span == site.site ? Span{} : site.span, "declared here")
+                     .help("declare it outside of `when training` and `if training`"));
+  }
+}
+
+}  // namespace
+
+std::optional<Job> elaborate(const ast::File& model, const ast::File& library,
+                             const ElaborateOptions& options, SourceManager& sources,
+                             Diagnostics& diagnostics) {
+  Reporter reporter(diagnostics);
+  const size_t errors_before = diagnostics.error_count();
+  const Definitions definitions(model, library, reporter);
+  const CommandLineValues command_line =
+      parse_command_line(options, definitions, sources, diagnostics, reporter);
+
+  StableNames names;
+  Elaborator::Options settings;
+  settings.constant_overrides = &command_line.constants;
+  Elaborator outside(definitions, sources, reporter, names, settings);
+  TrainPlan plan =
+      plan_training(definitions, command_line, options, model.file, sources, outside, reporter);
+
+  // Without a batch the model can still be checked.
+  constexpr int64_t batch_for_checks = 64;
+  settings.batch = plan.is_batch_known ? plan.settings.batch : batch_for_checks;
+  settings.real = plan.settings.real;
+  Elaborator training(definitions, sources, reporter, names, settings);
+  settings.training = false;
+  Elaborator evaluation(definitions, sources, reporter, names, settings);
+  training.check_constants();
+
+  Job job;
+  job.settings = plan.settings;
+  if (plan.model != nullptr) {
+    job.model = plan.model->name.text;
+    const size_t errors_in_blocks = diagnostics.error_count();
+    training.elaborate_model(*plan.model);
+    // The other mode would repeat the same mistakes.
+    if (diagnostics.error_count() == errors_in_blocks) evaluation.elaborate_model(*plan.model);
+    check_evaluation_parameters(training.parameters(), evaluation.parameters(), reporter);
+    job.inputs = training.inputs();
+    if (plan.data != nullptr) {
+      job.splits = bind_data(*plan.data, *plan.model, job.inputs, reporter);
+    }
+  }
+  ir::TensorProgram train = training.take_program("train");
+  if (plan.optimizer != nullptr) {
+    std::vector<std::pair<std::string, std::vector<std::string>>> parameters;
+    for (const ir::TensorDeclaration& declaration : train.declarations) {
+      if (declaration.kind == ir::TensorKind::parameter) {
+        parameters.push_back({declaration.name, declaration.tags});
+      }
+    }
+    if (parameters.empty()) {
+      // A model without parameters: the call is checked all the same.
+      static_cast<void>(training.elaborate_update_rule(*plan.optimizer, {}, plan.learning_rate));
+    }
+    for (const auto& [name, tags] : parameters) {
+      std::optional<ir::UpdateRule> rule =
+          training.elaborate_update_rule(*plan.optimizer, tags, plan.learning_rate);
+      if (!rule) break;
+      job.update_rules.emplace(name, std::move(*rule));
+    }
+  }
+  if (diagnostics.error_count() != errors_before) return std::nullopt;
+
+  warn_about_idle_parameters(train, training.parameters(), reporter);
+  job.module.programs.push_back(training.take_initial_program());
+  job.module.programs.push_back(std::move(train));
+  job.module.programs.push_back(evaluation.take_program("eval"));
+  return job;
+}
+
+}  // namespace fusegrad::frontend

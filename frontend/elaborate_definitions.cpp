@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Finding definitions by name and saying each thing once.
+#include "frontend/elaborate_definitions.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "frontend/similar.h"
+
+namespace fusegrad::frontend {
+
+Complaint::Complaint(std::string_view code, Span span, std::string message, std::string label) {
+  diagnostic_.severity = code.starts_with('W') ? Severity::warning : Severity::error;
+  diagnostic_.code = code;
+  diagnostic_.message = std::move(message);
+  diagnostic_.primary = {span, std::move(label)};
+}
+
+Complaint& Complaint::other(Span span, std::string label) {
+  if (span.valid()) diagnostic_.others.push_back({span, std::move(label)});
+  return *this;
+}
+
+Complaint& Complaint::note(std::string text) {
+  diagnostic_.notes.push_back(std::move(text));
+  return *this;
+}
+
+Complaint& Complaint::help(std::string text) {
+  diagnostic_.helps.push_back(std::move(text));
+  return *this;
+}
+
+Complaint& Complaint::did_you_mean(std::string_view word,
+                                   const std::vector<std::string>& candidates) {
+  std::vector<std::string_view> views(candidates.begin(), candidates.end());
+  std::string_view similar = most_similar(word, views);
+  if (similar.empty()) return *this;
+  return help(fmt::format("did you mean `{}`?", similar));
+}
+
+void Reporter::add(const Complaint& complaint) {
+  const Diagnostic& diagnostic = complaint.diagnostic();
+  const Span span = diagnostic.primary.span;
+  if (!said_.insert({diagnostic.code, span.file, span.begin, span.end, diagnostic.message})
+           .second) {
+    return;
+  }
+  if (diagnostic.severity == Severity::error) {
+    if (is_full()) return;
+    ++error_count_;
+  }
+  diagnostics_.add(diagnostic);
+}
+
+namespace {
+
+constexpr std::array<std::string_view, 33> builtin_functions = {
+    "exp",  "log",    "log1p",  "expm1", "sqrt", "rsqrt", "tanh",          "erf",     "sin",
+    "cos",  "abs",    "floor",  "min",   "max",  "sum",   "mean",          "argmin",  "argmax",
+    "any",  "all",    "real",   "f32",   "f64",  "i32",   "stop_gradient", "reshape", "size",
+    "rand", "normal", "tagged", "total", "f16",  "bf16"};
+
+template <typename T>
+void add_once(std::map<std::string, const T*, std::less<>>& table, const T& item,
+              std::map<std::string, Span>& callable, Reporter& reporter) {
+  if (item.name.text.empty()) return;
+  if (is_builtin_function(item.name.text)) {
+    reporter.add(Complaint("E0106", item.name.span,
+                           fmt::format("`{}` is a function of the language itself", item.name.text),
+                           "choose another name"));
+    return;
+  }
+  auto [found, is_new] = callable.emplace(item.name.text, item.name.span);
+  if (!is_new) {
+    reporter.add(Complaint("E0106", item.name.span,
+                           fmt::format("`{}` is defined twice", item.name.text), "defined again")
+                     .other(found->second, "first defined here"));
+    return;
+  }
+  table.emplace(item.name.text, &item);
+}
+
+template <typename T>
+void add_named(std::vector<const T*>& list, const T& item, std::string_view what,
+               Reporter& reporter) {
+  for (const T* earlier : list) {
+    if (item.name.text.empty() || earlier->name.text != item.name.text) continue;
+    reporter.add(Complaint("E0106", item.name.span,
+                           fmt::format("the {} `{}` is defined twice", what, item.name.text),
+                           "defined again")
+                     .other(earlier->name.span, "first defined here"));
+    return;
+  }
+  list.push_back(&item);
+}
+
+void collect(const ast::File& file, FileDefinitions& out, Reporter& reporter) {
+  // Functions, layers and optimizers are told apart by their place, but one name for two of them
+  // would only confuse.
+  std::map<std::string, Span> callable;
+  std::map<std::string, Span> constants;
+  for (const ast::Item& item : file.items) {
+    if (const auto* import = std::get_if<ast::Import>(&item)) {
+      reporter.add(Complaint("E0902", import->span, "`import` is not supported yet", "")
+                       .help("put the definitions into this file"));
+    } else if (const auto* constant = std::get_if<ast::Constant>(&item)) {
+      const std::string& name = constant->name.text;
+      if (name.empty()) continue;
+      auto [found, is_new] = constants.emplace(name, constant->name.span);
+      if (is_new) {
+        out.constants.emplace(name, constant);
+      } else {
+        reporter.add(Complaint("E0106", constant->name.span,
+                               fmt::format("the constant `{}` is defined twice", name),
+                               "defined again")
+                         .other(found->second, "first defined here"));
+      }
+    } else if (const auto* function = std::get_if<ast::Function>(&item)) {
+      add_once(out.functions, *function, callable, reporter);
+    } else if (const auto* layer = std::get_if<ast::Layer>(&item)) {
+      add_once(out.layers, *layer, callable, reporter);
+    } else if (const auto* optimizer = std::get_if<ast::Optimizer>(&item)) {
+      add_once(out.optimizers, *optimizer, callable, reporter);
+    } else if (const auto* model = std::get_if<ast::Model>(&item)) {
+      add_named(out.models, *model, "model", reporter);
+    } else if (const auto* data = std::get_if<ast::Data>(&item)) {
+      add_named(out.data, *data, "data block", reporter);
+    } else if (const auto* train = std::get_if<ast::Train>(&item)) {
+      add_named(out.trains, *train, "train block", reporter);
+    }
+  }
+}
+
+template <typename Table>
+auto find_in(const Table& table, std::string_view name) -> typename Table::mapped_type {
+  auto found = table.find(name);
+  return found == table.end() ? nullptr : found->second;
+}
+
+}  // namespace
+
+bool is_builtin_function(std::string_view name) {
+  return std::find(builtin_functions.begin(), builtin_functions.end(), name) !=
+         builtin_functions.end();
+}
+
+std::vector<std::string> builtin_function_names() {
+  return {builtin_functions.begin(), builtin_functions.end()};
+}
+
+Definitions::Definitions(const ast::File& model, const ast::File& library, Reporter& reporter)
+    : library_file_(library.file) {
+  collect(library, library_, reporter);
+  collect(model, model_, reporter);
+}
+
+const ast::Function* Definitions::function(std::string_view name, bool from_library) const {
+  if (!from_library) {
+    if (const ast::Function* found = find_in(model_.functions, name)) return found;
+    // A layer of the file hides a function of the library as well.
+    if (find_in(model_.layers, name) != nullptr) return nullptr;
+  }
+  return find_in(library_.functions, name);
+}
+
+const ast::Layer* Definitions::layer(std::string_view name, bool from_library) const {
+  if (!from_library) {
+    if (const ast::Layer* found = find_in(model_.layers, name)) return found;
+    if (find_in(model_.functions, name) != nullptr) return nullptr;
+  }
+  return find_in(library_.layers, name);
+}
+
+const ast::Optimizer* Definitions::optimizer(std::string_view name) const {
+  const ast::Optimizer* found = find_in(model_.optimizers, name);
+  return found != nullptr ? found : find_in(library_.optimizers, name);
+}
+
+std::vector<std::string> Definitions::callable_names(bool from_library) const {
+  std::vector<std::string> names;
+  auto add_all = [&](const FileDefinitions& file) {
+    for (const auto& [name, item] : file.functions) names.push_back(name);
+    for (const auto& [name, item] : file.layers) names.push_back(name);
+  };
+  if (!from_library) add_all(model_);
+  add_all(library_);
+  for (std::string_view name : builtin_functions) names.emplace_back(name);
+  return names;
+}
+
+std::vector<std::string> Definitions::optimizer_names() const {
+  std::vector<std::string> names;
+  for (const FileDefinitions* file : {&model_, &library_}) {
+    for (const auto& [name, item] : file->optimizers) {
+      if (!item->is_transform) names.push_back(name);
+    }
+  }
+  return names;
+}
+
+}  // namespace fusegrad::frontend

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// An optimizer becomes, for each parameter, the rule that changes one element.
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "frontend/elaborator.h"
+
+namespace fusegrad::frontend {
+
+using ast::StatementKind;
+using ir::ExprRef;
+
+namespace {
+
+Value rule_variable(const std::string& name, ir::ScalarType type) {
+  ir::Expr node;
+  node.op = ir::Op::variable;
+  node.type = {type};
+  node.name = name;
+  return Value::of_element(ir::make_node(std::move(node)));
+}
+
+}  // namespace
+
+std::optional<ir::UpdateRule> Elaborator::elaborate_update_rule(
+    const ast::Expression& call, const std::vector<std::string>& tags,
+    const ast::Expression* learning_rate) {
+  const ast::Optimizer* optimizer = definitions_.optimizer(call.name.text);
+  if (optimizer == nullptr || optimizer->subjects.size() != 2) return std::nullopt;
+  const size_t errors_before = reporter_.error_count();
+  StatementGuard guard(*this, "update", call.span, nullptr);
+
+  std::vector<Formal> formals;
+  std::string signature = optimizer->name.text + "(";
+  for (const ast::ValueParameter& parameter : optimizer->parameters) {
+    const bool is_replaced = learning_rate != nullptr && parameter.name.text == "lr";
+    formals.push_back({parameter.name.text, parameter.default_value.has_value() || is_replaced});
+    if (formals.size() > 1) signature += ", ";
+    signature += quote(parameter.span);
+  }
+  signature += ")";
+  Scope outside;
+  outside.mode = Scope::Mode::element;
+  outside.has_step = true;
+  outside.tags = &tags;
+  std::optional<std::vector<const ast::Argument*>> actual =
+      match_arguments(call, formals, signature, "E0703", outside);
+  if (!actual) return std::nullopt;
+
+  Scope scope = outside;
+  scope.from_library = definitions_.is_library(optimizer->span);
+  for (size_t i = 0; i < formals.size(); ++i) {
+    const ast::ValueParameter& parameter = optimizer->parameters[i];
+    const ast::Argument* argument = (*actual)[i];
+    if (learning_rate != nullptr && parameter.name.text == "lr") {
+      scope.locals["lr"] = evaluate(*learning_rate, outside);
+    } else if (argument != nullptr) {
+      scope.locals[parameter.name.text] = evaluate(argument->value, outside);
+    } else {
+      scope.locals[parameter.name.text] = evaluate(*parameter.default_value, scope);
+    }
+  }
+  scope.calls.push_back(call.span);
+
+  const ir::ScalarType real = options_.real;
+  const std::string& parameter = optimizer->subjects[0].text;
+  const std::string& gradient = optimizer->subjects[1].text;
+  scope.locals[parameter] = rule_variable("p", real);
+  scope.locals[gradient] = rule_variable("g", real);
+
+  ir::UpdateRule rule;
+  rule.origin = optimizer->span;
+  std::map<std::string, std::string> targets = {{parameter, "p"}};
+  std::map<std::string, Span> updated;
+  std::map<std::string, Span> states;
+  auto number = [&](const ast::Expression& text, const Scope& inside) -> ExprRef {
+    Operand value = {&text, evaluate(text, inside)};
+    ExprRef expression = real_operand(value, "<-", inside);
+    if (expression != nullptr && expression->type.scalar != real) {
+      report(inside, Complaint("E0401", text.span, "a rule computes with `real`",
+                               fmt::format("this is {}", type_text(value.value))));
+      return nullptr;
+    }
+    return expression;
+  };
+  for (const ast::Statement& statement : optimizer->body) {
+    if (statement.names.empty() || statement.names[0].text.empty()) continue;
+    const ast::Identifier& name = statement.names[0];
+    const bool is_known = scope.locals.contains(name.text);
+    switch (statement.kind) {
+      case StatementKind::state: {
+        if (is_known) {
+          report(scope,
+                 Complaint("E0106", name.span, fmt::format("`{}` is defined twice", name.text),
+                           "defined again"));
+          break;
+        }
+        // The names `p` and `g` are taken in rules, whatever the subjects are called.
+        std::string tensor = name.text;
+        if (tensor == "p" || tensor == "g") tensor += "_state";
+        Scope initial = scope;
+        initial.locals.erase(parameter);
+        initial.locals.erase(gradient);
+        ExprRef value = number(statement.value, initial);
+        if (value != nullptr) rule.states.push_back({tensor, std::move(value)});
+        targets[name.text] = tensor;
+        states[name.text] = name.span;
+        scope.locals[name.text] = rule_variable(tensor, real);
+        break;
+      }
+      case StatementKind::bind:
+        if (auto state = states.find(name.text); state != states.end()) {
+          report(
+              scope,
+              Complaint("E0004", statement.operator_span, "state is changed with `<-`, not `=`",
+                        "this would define a new value and leave the state as it was")
+                  .other(state->second, "state declared here")
+                  .help(fmt::format("write `{} <- {}`", name.text, quote(statement.value.span))));
+          break;
+        }
+        scope.locals[name.text] = evaluate(statement.value, scope);
+        break;
+      case StatementKind::update: {
+        auto target = targets.find(name.text);
+        if (target == targets.end()) {
+          std::vector<std::string> candidates;
+          for (const auto& [candidate, tensor] : targets) candidates.push_back(candidate);
+          report(scope, Complaint("E0602", name.span, fmt::format("`{}` is not a state", name.text),
+                                  "only states and the parameter change with `<-`")
+                            .did_you_mean(name.text, candidates));
+          break;
+        }
+        auto [earlier, is_first] = updated.emplace(name.text, statement.left_span);
+        if (!is_first) {
+          report(scope, Complaint("E0601", statement.left_span,
+                                  fmt::format("`{}` is updated twice in one step", name.text),
+                                  "second update")
+                            .other(earlier->second, "first update")
+                            .note("a state name always means its value at the start of the step"));
+          break;
+        }
+        ExprRef value = number(statement.value, scope);
+        if (value != nullptr) rule.updates.push_back({target->second, std::move(value)});
+        break;
+      }
+      case StatementKind::constant:
+      case StatementKind::parameter:
+      case StatementKind::require:
+      case StatementKind::when:
+      case StatementKind::repeat:
+      case StatementKind::define:
+      case StatementKind::input:
+      case StatementKind::output:
+      case StatementKind::loss:
+      case StatementKind::metric:
+        break;  // the parser reported it
+    }
+  }
+  if (!updated.contains(parameter) && reporter_.error_count() == errors_before) {
+    report(scope, Complaint("E0602", optimizer->name.span,
+                            fmt::format("the optimizer `{}` never changes the parameter",
+                                        optimizer->name.text),
+                            fmt::format("there is no `{} <- ...`", parameter)));
+  }
+  if (reporter_.error_count() != errors_before) return std::nullopt;
+  return rule;
+}
+
+}  // namespace fusegrad::frontend

@@ -1,0 +1,545 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Reading the blocks that say how to train.
+#include "frontend/elaborate_training.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <string_view>
+#include <utility>
+
+#include "frontend/parser.h"
+
+namespace fusegrad::frontend {
+
+using ast::ExpressionKind;
+
+// ---------------------------------------------------------------- command line
+
+namespace {
+
+/// The tree of `text`, if it is exactly one item.
+std::optional<ast::Item> parse_one(std::string text, SourceManager& sources,
+                                   Diagnostics& diagnostics, Reporter& reporter,
+                                   std::string_view what) {
+  const uint32_t file = sources.add("command line", std::move(text));
+  Diagnostics found;
+  ast::File tree = parse(sources, file, found);
+  for (const Diagnostic& diagnostic : found.all()) diagnostics.add(diagnostic);
+  if (!found.has_errors() && tree.items.size() == 1) return std::move(tree.items[0]);
+  const auto end = static_cast<uint32_t>(sources.text(file).size());
+  reporter.add(Complaint("E0709", Span{file, 0, end},
+                         fmt::format("cannot read the value of `{}`", what),
+                         "one value is expected after `=`"));
+  return std::nullopt;
+}
+
+}  // namespace
+
+CommandLineValues parse_command_line(const ElaborateOptions& options,
+                                     const Definitions& definitions, SourceManager& sources,
+                                     Diagnostics& diagnostics, Reporter& reporter) {
+  CommandLineValues values;
+  for (const auto& [name, text] : options.constants) {
+    std::optional<ast::Item> item =
+        parse_one(fmt::format("const {} = {}", name, text), sources, diagnostics, reporter, name);
+    if (!item) continue;
+    const auto* constant = std::get_if<ast::Constant>(&*item);
+    if (constant == nullptr) continue;
+    if (!definitions.model().constants.contains(name)) {
+      std::vector<std::string> names;
+      for (const auto& [known, definition] : definitions.model().constants) names.push_back(known);
+      reporter.add(Complaint("E0709", constant->name.span,
+                             fmt::format("the model file has no constant `{}`", name),
+                             "given with `-D`")
+                       .did_you_mean(name, names));
+      continue;
+    }
+    values.constants.emplace(name, constant->value);
+  }
+  for (const auto& [key, text] : options.train) {
+    std::optional<ast::Item> item = parse_one(fmt::format("train {{ {} = {} }}", key, text),
+                                              sources, diagnostics, reporter, key);
+    if (!item) continue;
+    const auto* train = std::get_if<ast::Train>(&*item);
+    if (train == nullptr || train->entries.size() != 1) {
+      if (train != nullptr) {
+        reporter.add(Complaint("E0709", train->span,
+                               fmt::format("cannot read the value of `{}`", key),
+                               "one value is expected after `=`"));
+      }
+      continue;
+    }
+    values.train.emplace(key, train->entries[0]);
+  }
+  return values;
+}
+
+// ---------------------------------------------------------------- train
+
+namespace {
+
+constexpr std::array<std::string_view, 9> supported_keys = {
+    "model", "data", "batch", "epochs", "optimizer", "seed", "shuffle", "last", "precision"};
+constexpr std::array<std::string_view, 6> later_keys = {"transforms", "eval_every", "checkpoint",
+                                                        "log_every",  "time_limit", "target"};
+constexpr std::array<std::string_view, 2> dropped_keys = {"deterministic", "strict"};
+
+template <typename Array>
+bool contains(const Array& array, std::string_view word) {
+  return std::find(array.begin(), array.end(), word) != array.end();
+}
+
+/// Reads one train block with the command line's values in front of it.
+class TrainReader {
+ public:
+  TrainReader(const Definitions& definitions, const CommandLineValues& command_line,
+              const ElaborateOptions& options, uint32_t model_file, const SourceManager& sources,
+              Elaborator& elaborator, Reporter& reporter)
+      : definitions_(definitions),
+        options_(options),
+        model_file_(model_file),
+        sources_(sources),
+        elaborator_(elaborator),
+        reporter_(reporter) {
+    choose_block();
+    if (train_ != nullptr) {
+      for (const ast::Entry& entry : train_->entries) {
+        entries_[entry.key.text] = &entry;
+        check_key(entry, false);
+      }
+    }
+    for (const auto& [key, entry] : command_line.train) {
+      entries_[key] = &entry;
+      check_key(entry, true);
+    }
+  }
+
+  TrainPlan read() {
+    TrainPlan plan;
+    plan.model = read_model();
+    plan.data = read_data();
+    read_batch(plan);
+    if (const ast::Entry* entry = find("epochs")) {
+      plan.settings.epochs = number(*entry, 1, int64_t{1} << 40).value_or(0);
+    } else if (options_.needs_epochs) {
+      report_missing("epochs", "epochs = 10", "--epochs 10");
+    }
+    if (const ast::Entry* entry = find("seed")) {
+      plan.settings.seed = number(*entry, 0, std::numeric_limits<int64_t>::max()).value_or(0);
+    }
+    if (const ast::Entry* entry = find("shuffle")) {
+      plan.settings.shuffle = boolean(*entry).value_or(true);
+    }
+    if (const ast::Entry* entry = find("last")) {
+      plan.settings.keep_last = word(*entry, {"drop", "keep"}) == "keep";
+    }
+    read_precision(plan);
+    if (const ast::Entry* entry = find("optimizer")) {
+      read_optimizer(*entry, plan);
+    } else if (options_.needs_optimizer) {
+      report_missing("optimizer", "optimizer = sgd(lr = 0.1)", "");
+    }
+    return plan;
+  }
+
+ private:
+  const ast::Entry* find(std::string_view key) const {
+    auto found = entries_.find(key);
+    return found == entries_.end() ? nullptr : found->second;
+  }
+
+  /// The place to point to for what is missing.
+  Span block_span() const {
+    if (train_ != nullptr) {
+      // The word and its brace; the whole block is too long to underline.
+      Span span = train_->span;
+      span.end = std::min(span.end, span.begin + 5);
+      return span;
+    }
+    const auto end = static_cast<uint32_t>(sources_.text(model_file_).size());
+    return Span{model_file_, end, end};
+  }
+
+  void choose_block() {
+    const std::vector<const ast::Train*>& blocks = definitions_.model().trains;
+    if (blocks.empty()) return;
+    train_ = blocks[0];
+    if (blocks.size() > 1) {
+      reporter_.add(Complaint("E0902", blocks[1]->span,
+                              "several `train` blocks in one file are not supported yet",
+                              "second block")
+                        .other(blocks[0]->span, "first block"));
+    }
+  }
+
+  void check_key(const ast::Entry& entry, bool from_command_line) {
+    const std::string& key = entry.key.text;
+    if (key.empty() || contains(supported_keys, key)) return;
+    if (key == "lr" && from_command_line) return;
+    if (contains(later_keys, key)) {
+      const bool is_empty =
+          entry.value.kind == ExpressionKind::list && entry.value.operands.empty();
+      if (is_empty) return;
+      reporter_.add(
+          Complaint("E0902", entry.span, fmt::format("`{}` is not supported yet", key), ""));
+      return;
+    }
+    std::vector<std::string> names(supported_keys.begin(), supported_keys.end());
+    names.insert(names.end(), later_keys.begin(), later_keys.end());
+    Complaint complaint("E0705", entry.key.span,
+                        fmt::format("`{}` is not a key of a train block", key), "unknown key");
+    complaint.did_you_mean(key, names);
+    if (contains(dropped_keys, key)) {
+      complaint.note("there is one mode: results never depend on the number of threads");
+      complaint.help("delete it");
+    } else if (key == "lr" || key == "learning_rate") {
+      complaint.help("the learning rate is an argument: `optimizer = sgd(lr = 0.1)`");
+    }
+    reporter_.add(complaint);
+  }
+
+  void report_missing(std::string_view key, std::string_view example, std::string_view option) {
+    Complaint complaint("E0706", block_span(),
+                        fmt::format("the train block does not say `{}`", key),
+                        train_ != nullptr ? "missing here" : "there is no train block");
+    std::string help = train_ != nullptr
+                           ? fmt::format("write `{}`", example)
+                           : fmt::format("write `train {{ {} ... }}` into the file", example);
+    if (!option.empty()) help += fmt::format(", or give `{}`", option);
+    complaint.help(std::move(help));
+    reporter_.add(complaint);
+  }
+
+  void report_value(const ast::Entry& entry, std::string wanted, std::string label = "") {
+    reporter_.add(Complaint("E0707", entry.value.span,
+                            fmt::format("`{}` must be {}", entry.key.text, wanted),
+                            std::move(label)));
+  }
+
+  std::optional<int64_t> number(const ast::Entry& entry, int64_t least, int64_t most) {
+    Value value = elaborator_.evaluate_constant(entry.value);
+    if (value.is_error()) return std::nullopt;
+    if (!value.is_number() || value.integer.maximum < least || value.integer.maximum > most) {
+      std::string wanted = least > 0 ? "a positive integer" : "an integer that is not negative";
+      if (value.is_number() && value.integer.maximum > most) {
+        wanted = fmt::format("at most {}", most);
+      }
+      report_value(entry, std::move(wanted),
+                   value.is_number() ? fmt::format("this is {}", value.integer.maximum) : "");
+      return std::nullopt;
+    }
+    return value.integer.maximum;
+  }
+
+  std::optional<bool> boolean(const ast::Entry& entry) {
+    Value value = elaborator_.evaluate_constant(entry.value);
+    if (value.is_error()) return std::nullopt;
+    if (value.kind != ValueKind::boolean) {
+      report_value(entry, "`true` or `false`");
+      return std::nullopt;
+    }
+    return value.boolean;
+  }
+
+  /// One of a few words; empty after a report.
+  std::string word(const ast::Entry& entry, const std::vector<std::string>& words) {
+    if (entry.value.kind == ExpressionKind::invalid) return "";
+    if (entry.value.kind == ExpressionKind::name &&
+        std::find(words.begin(), words.end(), entry.value.name.text) != words.end()) {
+      return entry.value.name.text;
+    }
+    std::string list;
+    for (size_t i = 0; i < words.size(); ++i) {
+      if (i != 0) list += i + 1 == words.size() ? " or " : ", ";
+      list += fmt::format("`{}`", words[i]);
+    }
+    report_value(entry, list);
+    return "";
+  }
+
+  template <typename T>
+  const T* read_named(std::string_view key, std::string_view what,
+                      const std::vector<const T*>& items, bool is_needed) {
+    const ast::Entry* entry = find(key);
+    if (entry == nullptr) {
+      if (items.size() == 1) return items[0];
+      if (items.empty()) {
+        if (!is_needed) return nullptr;
+        reporter_.add(Complaint("E0708", block_span(), fmt::format("the file has no {}", what),
+                                fmt::format("`{} NAME {{ ... }}` is expected", key)));
+      } else if (is_needed || train_ != nullptr) {
+        reporter_.add(Complaint("E0706", block_span(),
+                                fmt::format("the file has several {}s", what),
+                                fmt::format("say which: `{} = {}`", key, items[0]->name.text))
+                          .other(items[0]->name.span, "one")
+                          .other(items[1]->name.span, "another"));
+      }
+      return nullptr;
+    }
+    if (entry->value.kind == ExpressionKind::invalid) return nullptr;
+    std::vector<std::string> names;
+    for (const T* item : items) {
+      if (entry->value.kind == ExpressionKind::name && item->name.text == entry->value.name.text) {
+        return item;
+      }
+      names.push_back(item->name.text);
+    }
+    if (entry->value.kind != ExpressionKind::name) {
+      report_value(*entry, fmt::format("the name of a {}", what));
+      return nullptr;
+    }
+    reporter_.add(Complaint("E0708", entry->value.span,
+                            fmt::format("there is no {} `{}`", what, entry->value.name.text),
+                            "not defined in this file")
+                      .did_you_mean(entry->value.name.text, names));
+    return nullptr;
+  }
+
+  const ast::Model* read_model() {
+    return read_named("model", "model", definitions_.model().models, true);
+  }
+
+  const ast::Data* read_data() {
+    return read_named("data", "data block", definitions_.model().data, options_.needs_data);
+  }
+
+  void read_batch(TrainPlan& plan) {
+    const ast::Entry* entry = find("batch");
+    if (entry == nullptr) {
+      report_missing("batch", "batch = 128", "--batch 128");
+      return;
+    }
+    plan.settings.batch_span = entry->value.span;
+    std::optional<int64_t> batch = number(*entry, 1, int64_t{1} << 31);
+    if (!batch) return;
+    plan.settings.batch = *batch;
+    plan.is_batch_known = true;
+  }
+
+  void read_precision(TrainPlan& plan) {
+    if (const ast::Entry* entry = find("precision")) {
+      const std::string& name = entry->value.name.text;
+      const bool is_later = entry->value.kind == ExpressionKind::name &&
+                            (name == "bf16" || name == "f16" || name == "tf32" || name == "f32x");
+      if (is_later) {
+        reporter_.add(Complaint("E0902", entry->value.span,
+                                fmt::format("`precision = {}` is not supported yet", name), ""));
+      } else if (word(*entry, {"f32", "f64"}) == "f64") {
+        plan.settings.real = ir::ScalarType::f64;
+      }
+    }
+    if (options_.real) plan.settings.real = *options_.real;
+  }
+
+  void read_optimizer(const ast::Entry& entry, TrainPlan& plan) {
+    const ast::Expression& call = entry.value;
+    if (call.kind == ExpressionKind::invalid) return;
+    const bool is_word = call.kind == ExpressionKind::name;
+    if (call.kind != ExpressionKind::call && !is_word) {
+      report_value(entry, "the call of an optimizer", "such as `sgd(lr = 0.1)`");
+      return;
+    }
+    const std::string& name = call.name.text;
+    const ast::Optimizer* optimizer = definitions_.optimizer(name);
+    if (optimizer == nullptr || optimizer->is_transform) {
+      Complaint complaint(
+          "E0708", call.name.span, fmt::format("there is no optimizer `{}`", name),
+          optimizer != nullptr ? "this is a transform of gradients" : "not defined");
+      complaint.did_you_mean(name, definitions_.optimizer_names());
+      complaint.note("`fusegrad list` prints all of them");
+      reporter_.add(complaint);
+      return;
+    }
+    if (is_word) {
+      report_value(entry, "the call of an optimizer",
+                   fmt::format("write `{}(...)` with its arguments", name));
+      return;
+    }
+    if (!call.instance.text.empty() || !call.initialisers.empty()) {
+      reporter_.add(Complaint("E0108", call.span,
+                              fmt::format("`{}` is an optimizer, not a layer", name),
+                              "only layers have instances with parameters"));
+      return;
+    }
+    if (optimizer->subjects.size() != 2) {
+      if (optimizer->subjects.size() == 1) {
+        reporter_.add(Complaint("E0107", optimizer->subjects[0].span,
+                                "an optimizer is for a parameter and its gradient", "only one name")
+                          .help("write `for p, g`"));
+      }
+      return;
+    }
+    plan.optimizer = &call;
+    const ast::Entry* learning_rate = find("lr");
+    if (learning_rate == nullptr || (train_ != nullptr && is_in_block(*learning_rate))) return;
+    bool has_rate = false;
+    for (const ast::ValueParameter& parameter : optimizer->parameters) {
+      has_rate = has_rate || parameter.name.text == "lr";
+    }
+    if (!has_rate) {
+      reporter_.add(Complaint("E0703", learning_rate->key.span,
+                              fmt::format("`{}` has no argument `lr`", name),
+                              "given on the command line")
+                        .other(call.span, "the optimizer"));
+      plan.optimizer = nullptr;
+      return;
+    }
+    plan.learning_rate = &learning_rate->value;
+  }
+
+  bool is_in_block(const ast::Entry& entry) const {
+    return entry.key.span.file == train_->span.file;
+  }
+
+  const Definitions& definitions_;
+  const ElaborateOptions& options_;
+  uint32_t model_file_;
+  const SourceManager& sources_;
+  Elaborator& elaborator_;
+  Reporter& reporter_;
+  const ast::Train* train_ = nullptr;
+  std::map<std::string, const ast::Entry*, std::less<>> entries_;
+};
+
+}  // namespace
+
+TrainPlan plan_training(const Definitions& definitions, const CommandLineValues& command_line,
+                        const ElaborateOptions& options, uint32_t model_file,
+                        const SourceManager& sources, Elaborator& elaborator, Reporter& reporter) {
+  return TrainReader(definitions, command_line, options, model_file, sources, elaborator, reporter)
+      .read();
+}
+
+// ---------------------------------------------------------------- data
+
+namespace {
+
+constexpr std::array<std::string_view, 1> readers = {"idx"};
+constexpr std::array<std::string_view, 5> later_readers = {"npy", "csv", "chars", "shift", "raw"};
+
+/// Names of inputs as written, in error or not.
+void collect_inputs(const std::vector<ast::Statement>& statements,
+                    std::map<std::string, Span>& out) {
+  for (const ast::Statement& statement : statements) {
+    if (statement.kind == ast::StatementKind::input && !statement.names.empty()) {
+      out.emplace(statement.names[0].text, statement.names[0].span);
+    }
+    collect_inputs(statement.body, out);
+    collect_inputs(statement.otherwise, out);
+  }
+}
+
+std::optional<DataBinding> read_binding(const ast::Entry& entry, Reporter& reporter) {
+  const ast::Expression& call = entry.value;
+  if (call.kind == ExpressionKind::invalid) return std::nullopt;
+  if (call.kind != ExpressionKind::call) {
+    reporter.add(Complaint("E0707", call.span,
+                           fmt::format("`{}` must be read from a file", entry.key.text),
+                           "expected the call of a reader")
+                     .help(fmt::format("write `{} = idx(\"path\")`", entry.key.text)));
+    return std::nullopt;
+  }
+  const std::string& reader = call.name.text;
+  if (contains(later_readers, reader)) {
+    reporter.add(Complaint("E0902", call.span,
+                           fmt::format("the reader `{}` is not supported yet", reader), ""));
+    return std::nullopt;
+  }
+  if (!contains(readers, reader)) {
+    std::vector<std::string> names(readers.begin(), readers.end());
+    names.insert(names.end(), later_readers.begin(), later_readers.end());
+    reporter.add(Complaint("E0708", call.name.span, fmt::format("there is no reader `{}`", reader),
+                           "unknown reader")
+                     .did_you_mean(reader, names)
+                     .note("readers: idx"));
+    return std::nullopt;
+  }
+  const bool is_right = call.arguments.size() == 1 && call.arguments[0].name.text.empty() &&
+                        (call.arguments[0].value.kind == ExpressionKind::string ||
+                         call.arguments[0].value.kind == ExpressionKind::invalid) &&
+                        call.instance.text.empty() && call.initialisers.empty();
+  if (!is_right) {
+    reporter.add(Complaint("E0107", call.span,
+                           fmt::format("`{}` takes one argument, the path of a file", reader),
+                           "something else was given")
+                     .help(fmt::format("write `{} = {}(\"path\")`", entry.key.text, reader)));
+    return std::nullopt;
+  }
+  const ast::Expression& path = call.arguments[0].value;
+  if (path.kind == ExpressionKind::invalid) return std::nullopt;
+  if (path.text.empty() || path.text.find('\0') != std::string::npos) {
+    reporter.add(Complaint("E0707", path.span, "this is not the path of a file", ""));
+    return std::nullopt;
+  }
+  return DataBinding{entry.key.text, reader, path.text, path.span, entry.span};
+}
+
+}  // namespace
+
+std::vector<DataSplit> bind_data(const ast::Data& data, const ast::Model& model,
+                                 const std::vector<ModelInput>& inputs, Reporter& reporter) {
+  std::map<std::string, Span> declared;
+  collect_inputs(model.body, declared);
+  std::vector<std::string> input_names;
+  for (const auto& [name, span] : declared) input_names.push_back(name);
+
+  std::vector<DataSplit> splits;
+  for (const ast::Split& split : data.splits) {
+    const std::string& split_name = split.name.text;
+    if (split_name.empty()) continue;
+    if (split_name != "train" && split_name != "test" && split_name != "valid") {
+      reporter.add(Complaint("E0708", split.name.span,
+                             fmt::format("`{}` is not a split", split_name),
+                             "expected `train`, `test` or `valid`")
+                       .did_you_mean(split_name, {"train", "test", "valid"}));
+      continue;
+    }
+    std::map<std::string, DataBinding> bindings;
+    std::map<std::string, Span> mentioned;
+    for (const ast::Entry& entry : split.entries) {
+      if (entry.key.text.empty()) continue;
+      mentioned.emplace(entry.key.text, entry.key.span);
+      if (!declared.contains(entry.key.text)) {
+        reporter.add(Complaint("E0701", entry.key.span,
+                               fmt::format("the model has no input `{}`", entry.key.text),
+                               "nothing reads this")
+                         .other(model.name.span, "the model")
+                         .did_you_mean(entry.key.text, input_names));
+        continue;
+      }
+      if (std::optional<DataBinding> binding = read_binding(entry, reporter)) {
+        bindings.emplace(entry.key.text, std::move(*binding));
+      }
+    }
+    for (const auto& [name, span] : declared) {
+      if (name.empty() || mentioned.contains(name)) continue;
+      reporter.add(
+          Complaint("E0701", split.name.span,
+                    fmt::format("the split `{}` has no data for the input `{}`", split_name, name),
+                    "missing here")
+              .other(span, "input declared here")
+              .help(fmt::format("write `{} = idx(\"path\")`", name)));
+    }
+    DataSplit made;
+    made.name = split_name;
+    made.span = split.name.span;
+    for (const ModelInput& input : inputs) {
+      auto found = bindings.find(input.name);
+      if (found != bindings.end()) made.bindings.push_back(found->second);
+    }
+    // Training comes first, whatever the order in the file.
+    splits.insert(split_name == "train" ? splits.begin() : splits.end(), std::move(made));
+  }
+  if (splits.empty() || splits[0].name != "train") {
+    reporter.add(Complaint("E0701", data.name.span,
+                           fmt::format("the data block `{}` has no split `train`", data.name.text),
+                           "missing here")
+                     .help("write `train { ... }` with a reader for each input"));
+  }
+  return splits;
+}
+
+}  // namespace fusegrad::frontend
