@@ -651,6 +651,7 @@ class FunctionEmitter {
       case Op::sqrt:
         return emit_intrinsic(llvm::Intrinsic::sqrt, e);
       case Op::abs:
+        if (is_unsigned(e.type.scalar)) return operand(e, 0).value;
         if (!ir::is_real(e.type.scalar)) {
           // The smallest integer keeps its bits, as wrapping arithmetic has it.
           return builder_.CreateBinaryIntrinsic(llvm::Intrinsic::abs, operand(e, 0).value,
