@@ -115,7 +115,7 @@ struct CompiledProgram::State {
   codegen::CpuTarget target;
   std::vector<std::string> buffer_names;
   std::map<std::string, KernelFunction, std::less<>> functions;
-  StageSeconds seconds;
+  CompileSeconds seconds;
   std::string llvm_text;
   std::string optimized_llvm_text;
   std::vector<char> object;
@@ -134,7 +134,7 @@ KernelFunction CompiledProgram::function(std::string_view name) const {
 const std::vector<std::string>& CompiledProgram::buffer_names() const {
   return state_->buffer_names;
 }
-const StageSeconds& CompiledProgram::seconds() const { return state_->seconds; }
+const CompileSeconds& CompiledProgram::seconds() const { return state_->seconds; }
 const std::string& CompiledProgram::llvm_text() const { return state_->llvm_text; }
 const std::string& CompiledProgram::optimized_llvm_text() const {
   return state_->optimized_llvm_text;

@@ -26,7 +26,7 @@ struct JitOptions {
 };
 
 /// Wall-clock time of each stage of one compilation.
-struct StageSeconds {
+struct CompileSeconds {
   double emit = 0;
   double optimize = 0;
   double codegen = 0;
@@ -48,7 +48,7 @@ class CompiledProgram {
   KernelFunction function(std::string_view name) const;
   /// Order of the pointer table that the functions expect.
   const std::vector<std::string>& buffer_names() const;
-  const StageSeconds& seconds() const;
+  const CompileSeconds& seconds() const;
 
   /// LLVM's text as emitted and as optimised; "" unless JitOptions::keep_text.
   const std::string& llvm_text() const;

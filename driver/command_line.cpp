@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The one file that includes CLI11: options by name, into plain structs.
+#include "driver/command_line.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "driver/commands.h"
+#include "runtime/core/exit_codes.h"
+
+namespace fusegrad::driver {
+namespace {
+
+using runtime::ExitCode;
+
+/// "NAME=value" into a map; the later one wins, as on any command line.
+CLI::Option* add_assignments(CLI::App* command, const std::string& flag,
+                             std::map<std::string, std::string>& target,
+                             const std::string& description) {
+  return command
+      ->add_option_function<std::vector<std::string>>(
+          flag,
+          [&target, flag](const std::vector<std::string>& assignments) {
+            for (const std::string& assignment : assignments) {
+              size_t equals = assignment.find('=');
+              if (equals == 0 || equals == std::string::npos) {
+                throw CLI::ValidationError(
+                    flag, fmt::format("expected NAME=value, found `{}`", assignment));
+              }
+              target[assignment.substr(0, equals)] = assignment.substr(equals + 1);
+            }
+          },
+          description)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->type_name("NAME=value");
+}
+
+void add_model(CLI::App* command, ModelOptions& model) {
+  command->add_option("MODEL", model.path, "the model file (*.fg)")->required();
+  add_assignments(command, "-D,--define", model.constants,
+                  "replace the value of a `const` of the model file");
+}
+
+/// An option that stands for a key of the train block.
+void add_setting(CLI::App* command, ModelOptions& model, const std::string& key,
+                 const std::string& type, const std::string& description) {
+  command
+      ->add_option_function<std::string>(
+          "--" + key, [&model, key](const std::string& value) { model.settings[key] = value; },
+          description)
+      ->type_name(type);
+}
+
+}  // namespace
+
+int run(int argument_count, const char* const* arguments) {
+  CLI::App app{"fusegrad compiles a model file into a trainer and runs it."};
+  app.name("fusegrad");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "fusegrad 0.1.0");
+  int exit_code = ExitCode::done;
+
+  TrainCommand train_command;
+  CLI::App* train_app = app.add_subcommand("train", "compile and train");
+  add_model(train_app, train_command.model);
+  train_app
+      ->add_option("--data", train_command.data_dir,
+                   "first folder in which data files are looked for")
+      ->type_name("DIR");
+  add_setting(train_app, train_command.model, "epochs", "N", "passes over the training data");
+  add_setting(train_app, train_command.model, "batch", "N", "rows of a batch");
+  add_setting(train_app, train_command.model, "lr", "X", "the optimizer's `lr` argument");
+  add_setting(train_app, train_command.model, "seed", "N", "of shuffling and random numbers");
+  add_assignments(train_app, "--set", train_command.model.settings, "any key of the train block");
+  train_app->add_option("--threads", train_command.threads, "threads (default: all processors)")
+      ->check(CLI::Range(1, 1024))
+      ->type_name("N");
+  train_app
+      ->add_option("--save", train_command.save_path,
+                   "write the parameters here at the end (safetensors)")
+      ->type_name("FILE");
+  train_app->add_option("--log-json", train_command.log_path, "one JSON object a line")
+      ->type_name("FILE");
+  train_app
+      ->add_option("--from", train_command.from_path,
+                   "start from an edited stage file (tensor.opt, kernels, loops)")
+      ->type_name("STAGEFILE");
+  train_app->add_option("--dump-dir", train_command.dump_dir, "write every stage into this folder")
+      ->type_name("DIR");
+  train_app->add_flag("-q,--quiet", train_command.quiet, "no epoch lines");
+  train_app->callback([&] { exit_code = train(train_command); });
+
+  ModelOptions check_model;
+  CLI::App* check_app = app.add_subcommand("check", "parse, elaborate and differentiate only");
+  add_model(check_app, check_model);
+  check_app->callback([&] { exit_code = check(check_model); });
+
+  GradCheckCommand grad_check_command;
+  CLI::App* grad_check_app =
+      app.add_subcommand("grad-check", "compare gradients with differences, in f64");
+  add_model(grad_check_app, grad_check_command.model);
+  add_setting(grad_check_app, grad_check_command.model, "batch", "N",
+              "rows of the batch (default: at most 4)");
+  add_setting(grad_check_app, grad_check_command.model, "seed", "N",
+              "of the random inputs and directions");
+  grad_check_app
+      ->add_option("--directions", grad_check_command.directions, "random directions per parameter")
+      ->check(CLI::Range(1, 1000))
+      ->type_name("N");
+  grad_check_app->callback([&] { exit_code = grad_check(grad_check_command); });
+
+  EmitCommand emit_command;
+  std::string stage_name = "kernels";
+  std::vector<std::string> known_stages;
+  for (const StageName& stage : stage_names) known_stages.emplace_back(stage.name);
+  CLI::App* emit_app = app.add_subcommand("emit", "print one stage of the compiler");
+  add_model(emit_app, emit_command.model);
+  add_setting(emit_app, emit_command.model, "batch", "N", "rows of a batch");
+  add_assignments(emit_app, "--set", emit_command.model.settings, "any key of the train block");
+  emit_app->add_option("--stage", stage_name, "which stage")
+      ->check(CLI::IsMember(known_stages))
+      ->type_name("STAGE");
+  emit_app->add_option("--program", emit_command.program, "only this program (init, train, eval)")
+      ->type_name("NAME");
+  emit_app->add_option("--dump-dir", emit_command.dump_dir, "write every stage into this folder")
+      ->type_name("DIR");
+  emit_app->add_flag("--why", emit_command.why,
+                     "why each producer and its reader were fused or not");
+  emit_app->callback([&] {
+    emit_command.stage = *parse_stage(stage_name);
+    exit_code = emit(emit_command);
+  });
+
+  OptCommand opt_command;
+  CLI::App* opt_app = app.add_subcommand("opt", "stage text in, passes, stage text out");
+  opt_app->add_option("--passes", opt_command.passes, opt_pass_list())
+      ->delimiter(',')
+      ->type_name("P,Q");
+  opt_app->add_option("STAGEFILE", opt_command.path, "a stage file; - is standard input");
+  opt_app->callback([&] { exit_code = opt(opt_command); });
+
+  CLI::App* list_app = app.add_subcommand("list", "what the library defines");
+  list_app->callback([&] { exit_code = list(); });
+
+  try {
+    app.parse(argument_count, arguments);
+  } catch (const CLI::ParseError& error) {
+    // CLI11 throws; this is the only place that catches, and usage is the only thing that it
+    // reports.
+    int code = app.exit(error);
+    return code == 0 ? ExitCode::done : ExitCode::usage;
+  }
+  return exit_code;
+}
+
+}  // namespace fusegrad::driver

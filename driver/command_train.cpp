@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// train, check, emit, list: the commands that read a model file.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+
+#include "driver/commands.h"
+#include "driver/compile.h"
+#include "driver/model_messages.h"
+#include "frontend/library.h"
+#include "frontend/parser.h"
+#include "frontend/signatures.h"
+#include "runtime/core/exit_codes.h"
+#include "runtime/core/train.h"
+
+namespace fusegrad::driver {
+namespace {
+
+using runtime::ExitCode;
+
+CompileRequest request_for(const ModelOptions& model) {
+  CompileRequest request;
+  request.model_path = model.path;
+  request.elaborate.constants = model.constants;
+  request.elaborate.train = model.settings;
+  request.verify_each = verify_each();
+  return request;
+}
+
+/// Seconds of the compiler's steps, one event a program: what all programs share is told with
+/// `train`.
+void log_compile(runtime::JsonLog& log, const Compilation& compilation) {
+  for (size_t i = 0; i < compilation.code.programs.size(); ++i) {
+    const std::string& name = compilation.code.table.programs[i].name;
+    runtime::CompileSeconds stages = compilation.code.programs[i].seconds();
+    std::vector<std::pair<std::string, double>> seconds;
+    double total = stages.total();
+    if (name == "train") {
+      for (const auto& [step, value] : compilation.seconds) {
+        if (step == "machine code") continue;
+        seconds.emplace_back(step, value);
+        total += value;
+      }
+    }
+    seconds.emplace_back("emit", stages.emit);
+    seconds.emplace_back("optimize", stages.optimize);
+    seconds.emplace_back("codegen", stages.codegen);
+    seconds.emplace_back("link", stages.link);
+    log.write(runtime::compile_event(name, total, seconds, "miss"));
+  }
+}
+
+const char* environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+}  // namespace
+
+bool verify_each() { return std::strcmp(environment("FUSEGRAD_VERIFY"), "each") == 0; }
+
+int train(const TrainCommand& command) {
+  Messages messages;
+  CompileRequest request = request_for(command.model);
+  request.from_path = command.from_path;
+  request.keep_llvm_text = !command.dump_dir.empty();
+  std::optional<runtime::JsonLog> log;
+  if (!command.log_path.empty()) {
+    auto opened = runtime::JsonLog::open(command.log_path, {command.model.path});
+    if (!opened) return report_failure(opened.error());
+    log.emplace(std::move(*opened));
+  }
+  std::optional<Compilation> compilation = compile(request, messages);
+  report_messages(messages);
+  if (!compilation) return messages.exit_code;
+  if (!command.dump_dir.empty()) {
+    if (std::string failed = dump_stages(*compilation, messages, command.dump_dir);
+        !failed.empty()) {
+      fmt::print(stderr, "error: {}\n", failed);
+      return ExitCode::usage;
+    }
+  }
+  if (log) log_compile(*log, *compilation);
+  runtime::TrainOptions options;
+  options.search.data_dir = command.data_dir;
+  options.search.data_path = environment("FUSEGRAD_DATA_PATH");
+  options.search.model_file = command.model.path;
+  options.threads = command.threads;
+  options.log = log ? &*log : nullptr;
+  options.save_path = command.save_path;
+  options.display.quiet = command.quiet;
+  auto outcome = runtime::train(compilation->code.table, options);
+  if (!outcome) return report_failure(outcome.error(), *compilation, messages);
+  return outcome->exit_code;
+}
+
+int check(const ModelOptions& model) {
+  Messages messages;
+  CompileRequest request = request_for(model);
+  request.until = Stage::tensor_grad;
+  std::optional<Compilation> compilation = compile(request, messages);
+  report_messages(messages);
+  return compilation ? ExitCode::done : messages.exit_code;
+}
+
+int emit(const EmitCommand& command) {
+  Messages messages;
+  CompileRequest request = request_for(command.model);
+  request.until = command.stage;
+  // Looking inside needs no data and no complete train block, only what the stage is made from.
+  request.elaborate.needs_epochs = false;
+  request.elaborate.needs_data = false;
+  if (command.why && request.until < Stage::kernels) request.until = Stage::kernels;
+  if (!command.dump_dir.empty()) request.until = Stage::assembly;
+  request.keep_llvm_text = request.until >= Stage::llvm;
+  std::optional<Compilation> compilation = compile(request, messages);
+  report_messages(messages);
+  if (!compilation) return messages.exit_code;
+  if (!command.program.empty() && compilation->job.module.find(command.program) == nullptr &&
+      command.stage != Stage::ast) {
+    fmt::print(stderr, "error: there is no program `{}`; the programs are init, train and eval\n",
+               command.program);
+    return ExitCode::usage;
+  }
+  if (!command.dump_dir.empty()) {
+    if (std::string failed = dump_stages(*compilation, messages, command.dump_dir);
+        !failed.empty()) {
+      fmt::print(stderr, "error: {}\n", failed);
+      return ExitCode::usage;
+    }
+  }
+  std::string text = command.why ? fusion_remarks(*compilation, messages.sources, command.program)
+                                 : stage_text(*compilation, command.stage, command.program);
+  return print_to_stdout(text);
+}
+
+int list() {
+  Messages messages;
+  uint32_t file = messages.sources.add(std::string(frontend::library_file_name),
+                                       std::string(frontend::library_text()));
+  frontend::ast::File library = frontend::parse(messages.sources, file, messages.diagnostics);
+  return print_to_stdout(frontend::signatures(library));
+}
+
+}  // namespace fusegrad::driver

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// What each command of the tool does. All return the process's exit code
+// (runtime/core/exit_codes.h).
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "driver/stages.h"
+
+namespace fusegrad::driver {
+
+/// Options that say what the model is, shared by all commands that read one.
+struct ModelOptions {
+  std::string path;
+  std::map<std::string, std::string> constants;  ///< -D NAME=value
+  std::map<std::string, std::string>
+      settings;  ///< keys of the train block: --batch, --epochs, --lr, --seed, --set
+};
+
+struct TrainCommand {
+  ModelOptions model;
+  std::string data_dir;
+  std::string save_path;
+  std::string log_path;
+  std::string from_path;
+  std::string dump_dir;
+  int threads = 0;  ///< 0: as many as there are processors
+  bool quiet = false;
+};
+int train(const TrainCommand& command);
+
+/// Parses, elaborates and differentiates; prints nothing if all is well.
+int check(const ModelOptions& model);
+
+struct GradCheckCommand {
+  ModelOptions model;
+  int directions = 3;  ///< per parameter
+};
+int grad_check(const GradCheckCommand& command);
+
+struct EmitCommand {
+  ModelOptions model;
+  Stage stage = Stage::kernels;
+  std::string program;   ///< "" for all
+  std::string dump_dir;  ///< "" for none
+  bool why = false;      ///< fusion remarks instead of the stage
+};
+int emit(const EmitCommand& command);
+
+struct OptCommand {
+  std::vector<std::string> passes;
+  std::string path = "-";  ///< a stage file; "-" is standard input
+};
+int opt(const OptCommand& command);
+/// Names of the passes that `opt` knows, with what they turn into what.
+std::string opt_pass_list();
+
+/// Signatures and documentation of the library.
+int list();
+
+}  // namespace fusegrad::driver
