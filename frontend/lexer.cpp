@@ -116,7 +116,7 @@ class Lexer {
     if (is_digit(c) || (c == '.' && is_digit(peek(1)))) return lex_number();
     if (c == '"') return lex_string();
     for (const Spelling& sign : signs) {
-      if (text_.substr(at_, sign.text.size()) == sign.text) {
+      if (sign.text[0] == c && text_.substr(at_, sign.text.size()) == sign.text) {
         push(sign.kind, at_, at_ + sign.text.size());
         at_ += sign.text.size();
         return;
@@ -137,11 +137,10 @@ class Lexer {
       error("E0008", span(begin, at_), "a name starts with a letter", "this one starts with `_`",
             "");
     }
-    auto keyword = std::find_if(std::begin(keywords), std::end(keywords),
-                                [&](const Spelling& spelling) { return spelling.text == word; });
-    TokenKind kind = keyword != std::end(keywords) ? keyword->kind
-                     : is_upper(word[0])           ? TokenKind::dimension
-                                                   : TokenKind::name;
+    TokenKind kind = is_upper(word[0]) ? TokenKind::dimension : TokenKind::name;
+    for (const Spelling& keyword : keywords) {
+      if (keyword.text[0] == word[0] && keyword.text == word) kind = keyword.kind;
+    }
     push(kind, begin, at_);
   }
 

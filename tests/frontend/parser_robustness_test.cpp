@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 #include <pthread.h>
 
-#include <chrono>
 #include <cstdint>
+#include <ctime>
 #include <fstream>
 #include <functional>
 #include <random>
@@ -83,7 +83,7 @@ TEST(ParserRobustness, NestingIsLimited) {
        {"(", "[", "-", "not ", "if ", "if a then ", "if a then b else ", "x[", "f(",
         "sum(i: ", "f(a, ", "2 ^ ", "f(K = ", "[1, ", "x[i else ", "sum(i where ", "sum(i in 0..",
         "f() init a = (", "(a or b and c == d + e * "}) {
-    for (size_t count : {size_t{10000}, 400000 / open.size()}) {
+    for (size_t count : {size_t{10000}, 200000 / open.size()}) {
       EXPECT_EQ(parse_text("const a = " + repeated(open, count)).codes, Codes{"E0009"}) << open;
     }
   }
@@ -146,9 +146,9 @@ TEST(ParserRobustness, TellingCallsFromReductionsTakesLinearTime) {
     std::string text = "const a = [" + repeated("max(a, ", 150) + "1" + repeated(")", 150);
     for (size_t i = 0; i < count; ++i) text += ", max(max(a, b), max(k: x[k]))";
     text += "]";
-    auto begin = std::chrono::steady_clock::now();
+    std::clock_t begin = std::clock();  // of this process, so that a busy machine does not matter
     EXPECT_EQ(parse_text(text).codes, Codes{});
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    return static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
   };
   seconds(1000);
   double small = seconds(2000);
@@ -216,28 +216,28 @@ TEST(ParserRobustness, RandomBytesParseWithoutCrash) {
 // ends, and where there is a message, the first one is near the change.
 TEST(ParserRobustness, SingleTokenMutations) {
   constexpr size_t mutations = 2000;
-  std::vector<std::string> texts;
+  SourceManager sources;
+  Diagnostics diagnostics;
+  std::vector<TokenStream> streams;
   for (std::string name : {"library", "softmax_regression", "mlp", "lenet", "resnet",
                            "char_transformer", "autoencoder", "churn", "own_parts"}) {
     std::ifstream file(std::string(FUSEGRAD_SOURCE_DIR) + "/tests/frontend/programs/" + name +
                        ".fg");
     std::stringstream buffer;
     buffer << file.rdbuf();
-    texts.push_back(buffer.str());
-    ASSERT_GT(texts.back().size(), 100U) << name;
+    streams.push_back(lex(sources, sources.add(name, buffer.str()), diagnostics));
+    ASSERT_GT(streams.back().tokens.size(), 100U) << name;
   }
   std::mt19937 random(2);
   size_t with_error = 0;
   size_t near = 0;
   for (size_t round = 0; round < mutations; ++round) {
-    const std::string& text = texts[random() % texts.size()];
-    SourceManager sources;
-    Diagnostics diagnostics;
-    TokenStream stream = lex(sources, sources.add("t.fg", text), diagnostics);
-    const Token& token = stream.tokens[random() % (stream.tokens.size() - 1)];
-    std::string word = text.substr(token.begin, token.end - token.begin);
+    uint32_t number = static_cast<uint32_t>(random() % streams.size());
+    const std::vector<Token>& tokens = streams[number].tokens;
+    const Token& token = tokens[random() % (tokens.size() - 1)];
+    std::string mutated(sources.text(number));
+    std::string word = mutated.substr(token.begin, token.end - token.begin);
     bool removes = random() % 2 == 0;
-    std::string mutated = text;
     if (removes) {
       mutated.replace(token.begin, word.size(), " ");
     } else {
@@ -248,7 +248,7 @@ TEST(ParserRobustness, SingleTokenMutations) {
     ++with_error;
     EXPECT_LE(outcome.codes.size(), 10U)
         << "one mistake, many messages, " << (removes ? "without `" : "twice `") << word << "`";
-    uint32_t wanted = sources.position(0, token.begin).line;
+    uint32_t wanted = sources.position(number, token.begin).line;
     near += outcome.first_line >= wanted && outcome.first_line <= wanted + 1 ? 1 : 0;
   }
   RecordProperty("with_error", static_cast<int>(with_error));
