@@ -105,10 +105,8 @@ bool Elaborator::bind_value_argument(const ast::LayerParameter& parameter,
 }
 
 bool Elaborator::bind_tensor_argument(const ast::LayerParameter& parameter,
-                                      const ast::Argument& argument, const ast::Layer& layer,
-                                      const Scope& scope, Frame& frame) {
-  Value value = evaluate(argument.value, scope.with_mode(Scope::Mode::whole));
-  if (value.is_error()) return false;
+                                      const ast::Argument& argument, const Value& value,
+                                      const ast::Layer& layer, const Scope& scope, Frame& frame) {
   const ast::Type& type = *parameter.type;
   // A literal takes the type that the parameter asks for.
   ScalarType stored = stored_type(value);
@@ -387,6 +385,14 @@ std::vector<Value> Elaborator::instantiate(const ast::Layer& layer, const ast::E
       match_arguments(call, formals, signature_text(layer), "E0107", scope);
   if (!actual) return nothing;
 
+  // Tensors first: instances that the arguments make are numbered before this one.
+  std::vector<Value> tensors(layer.parameters.size());
+  bool ok = true;
+  for (size_t i = 0; i < layer.parameters.size(); ++i) {
+    if (layer.parameters[i].kind != LayerParameterKind::tensor) continue;
+    tensors[i] = evaluate((*actual)[i]->value, scope.with_mode(Scope::Mode::whole));
+    ok = ok && !tensors[i].is_error();
+  }
   Frame frame;
   frame.caller = scope.frame;
   frame.call = call.span;
@@ -398,20 +404,18 @@ std::vector<Value> Elaborator::instantiate(const ast::Layer& layer, const ast::E
     frame.initialisers[initialiser.parameter.text] = {&initialiser, scope.frame, false};
   }
 
-  // Given sizes and values first, then tensors, whose types solve for the other sizes; then
-  // defaults, which may use all of these; then everything is checked.
-  bool ok = true;
-  for (const bool tensors : {false, true}) {
-    for (size_t i = 0; i < layer.parameters.size(); ++i) {
-      const ast::LayerParameter& parameter = layer.parameters[i];
-      const bool is_tensor = parameter.kind == LayerParameterKind::tensor;
-      if (is_tensor != tensors || (*actual)[i] == nullptr) continue;
-      const ast::Argument& argument = *(*actual)[i];
-      const bool is_bound = is_tensor
-                                ? bind_tensor_argument(parameter, argument, layer, scope, frame)
-                                : bind_value_argument(parameter, argument.value, scope, frame);
-      ok = is_bound && ok;
-    }
+  // Given sizes and values; the types of tensors solve for the other sizes; defaults may use all of
+  // these; then everything is checked.
+  for (size_t i = 0; i < layer.parameters.size(); ++i) {
+    const ast::LayerParameter& parameter = layer.parameters[i];
+    if (parameter.kind == LayerParameterKind::tensor || (*actual)[i] == nullptr) continue;
+    ok = bind_value_argument(parameter, (*actual)[i]->value, scope, frame) && ok;
+  }
+  if (!ok) return nothing;
+  for (size_t i = 0; i < layer.parameters.size(); ++i) {
+    const ast::LayerParameter& parameter = layer.parameters[i];
+    if (parameter.kind != LayerParameterKind::tensor) continue;
+    ok = bind_tensor_argument(parameter, *(*actual)[i], tensors[i], layer, scope, frame) && ok;
   }
   if (!ok) return nothing;
   for (size_t i = 0; i < layer.parameters.size(); ++i) {

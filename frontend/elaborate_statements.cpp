@@ -82,8 +82,9 @@ void Elaborator::bind_name(const ast::Identifier& name, NameMeaning meaning, Fra
   auto found = frame.names.find(name.text);
   if (found != frame.names.end()) {
     const NameMeaning& hidden = found->second;
-    const bool says_something = !hidden.is_read && hidden.kind == NameMeaning::Kind::tensor &&
-                                !frame.from_library && !(hidden.span == name.span);
+    const bool says_something = !hidden.is_read && meaning.kind != NameMeaning::Kind::error &&
+                                hidden.kind == NameMeaning::Kind::tensor && !frame.from_library &&
+                                !(hidden.span == name.span);
     if (says_something) {
       report(&frame, Complaint("W0111", hidden.span, fmt::format("`{}` is never used", name.text),
                                "this value is lost")

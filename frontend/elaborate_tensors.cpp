@@ -462,6 +462,7 @@ void Elaborator::collect_uses(const ast::Expression& e, std::string_view index, 
     }
     if (is_bare_somewhere) {
       Value base = read_base(e.base(), scope);
+      if (base.is_error()) out.push_back({Extent{}, Span{}});  // the size is anybody's guess
       const size_t rank = base.shape.size();
       // With another number of indices the read itself is an error, which is told later.
       if (!base.is_error() && (has_ellipsis ? rank + 1 >= written : rank == written)) {
@@ -490,6 +491,9 @@ std::optional<Extent> Elaborator::infer_extent(const ast::Binder& binder,
                                                const IndexUse* declared,
                                                const ast::Expression& body, const Scope& scope) {
   const std::string& name = binder.name.text;
+  for (const IndexUse& use : uses) {
+    if (!use.span.valid()) return std::nullopt;  // a tensor in error, which was reported
+  }
   const IndexUse* first = declared != nullptr ? declared : uses.empty() ? nullptr : &uses[0];
   if (first == nullptr) {
     const ast::Expression* compound = compound_use(body, name);

@@ -419,7 +419,8 @@ class Elaborator {
   bool bind_value_argument(const ast::LayerParameter& parameter, const ast::Expression& value,
                            const Scope& scope, Frame& frame);
   bool bind_tensor_argument(const ast::LayerParameter& parameter, const ast::Argument& argument,
-                            const ast::Layer& layer, const Scope& scope, Frame& frame);
+                            const Value& value, const ast::Layer& layer, const Scope& scope,
+                            Frame& frame);
   bool bind_sizes(const ast::LayerParameter& parameter, const ast::Argument& argument,
                   const ast::Layer& layer, const Scope& scope, Frame& frame);
   bool check_sizes(const ast::LayerParameter& parameter, const ast::Argument& argument,
