@@ -733,6 +733,7 @@ TEST(DiagnosticCodes, AreSortedUniqueAndHaveTitles) {
     EXPECT_FALSE(entry.title.empty());
     EXPECT_EQ(entry.title.find('\n'), std::string_view::npos);
     EXPECT_EQ(entry.code.size(), 5U);
+    EXPECT_LE(previous.substr(previous.empty() ? 0 : 1), entry.code.substr(1));  // after the E or W
     previous = entry.code;
   }
   std::set<std::string_view> unique;
