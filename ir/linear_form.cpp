@@ -108,6 +108,40 @@ LinearForm form_of_atom_operand(const ExprRef& e) {
   return form ? *form : LinearForm::atom(e);
 }
 
+/// a OP b is b mirrored(OP) a.
+Op mirrored(Op op) {
+  switch (op) {
+    case Op::less:
+      return Op::greater;
+    case Op::less_equal:
+      return Op::greater_equal;
+    case Op::greater:
+      return Op::less;
+    case Op::greater_equal:
+      return Op::less_equal;
+    default:
+      return op;
+  }
+}
+
+/// not (a OP b) is a opposite(OP) b.
+Op opposite(Op op) {
+  switch (op) {
+    case Op::less:
+      return Op::greater_equal;
+    case Op::less_equal:
+      return Op::greater;
+    case Op::greater:
+      return Op::less_equal;
+    case Op::greater_equal:
+      return Op::less;
+    case Op::equal:
+      return Op::not_equal;
+    default:
+      return Op::equal;
+  }
+}
+
 /// All the work, for fixed ranges.
 class Normalizer {
  public:
@@ -629,10 +663,23 @@ ExprRef Normalizer::simplify_comparison(const ExprRef& e) {
                                                     : d >= 0);
     }
   }
+  // Numbers stand on the right: `q >= 3`, `q < 31 - k`.
+  std::optional<int64_t> number = narrow(Wide{b.constant} - a.constant);
+  Op op = e->op;
+  if (number) {
+    a.constant = 0;
+    b.constant = *number;
+    if (a.is_constant() && !b.is_constant() && *number != INT64_MIN) {
+      a.constant = -*number;
+      b.constant = 0;
+      std::swap(a, b);
+      op = mirrored(op);
+    }
+  }
   ExprRef left = to_expr(a);
   ExprRef right = to_expr(b);
-  if (same(left, e->operands[0]) && same(right, e->operands[1])) return e;
-  return make_binary(e->op, std::move(left), std::move(right));
+  if (op == e->op && same(left, e->operands[0]) && same(right, e->operands[1])) return e;
+  return make_binary(op, std::move(left), std::move(right));
 }
 
 /// Simplifies the operands, then folds what their folding decided.
@@ -660,6 +707,11 @@ ExprRef Normalizer::simplify_node(const ExprRef& e) {
     case Op::logical_not:
       if (is_constant(operands[0])) return make_boolean(operands[0]->integer == 0);
       if (operands[0]->op == Op::logical_not) return operands[0]->operands[0];
+      // Only for integers: with NaN, `not (a < b)` is not `a >= b`.
+      if (is_comparison(operands[0]->op) && is_integer_scalar(*operands[0]->operands[0])) {
+        return make_binary(opposite(operands[0]->op), operands[0]->operands[0],
+                           operands[0]->operands[1]);
+      }
       break;
     case Op::select:
       if (is_constant(operands[0])) return operands[0]->integer != 0 ? operands[1] : operands[2];

@@ -15,12 +15,11 @@
 
 namespace fusegrad::ir {
 
-/// Reverse-mode differentiation of `program` with respect to its parameters (all of them, or those
-/// named). Needs: a verified program with a loss result of rank 0. Afterwards: statements for all
-/// adjoints are appended, no stop_gradient and no custom is left anywhere, and a result `gradient
-/// PARAMETER = TENSOR` exists for every parameter that the loss depends on (in declaration order).
-/// Fails for a construct without a derivative (message names it and its origin span, for the front
-/// end to render).
+/// Reverse-mode differentiation of `program` with respect to its parameters. Needs: a verified
+/// program with a loss result of rank 0. Afterwards: statements for all adjoints are appended, no
+/// stop_gradient and no custom is left anywhere, and a result `gradient PARAMETER = TENSOR` exists
+/// for every parameter that the loss depends on (in declaration order). Fails for a construct
+/// without a derivative (message names it, origin is that of its statement).
 struct DifferentiationError {
   std::string message;
   Span origin;
