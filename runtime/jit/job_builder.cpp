@@ -3,7 +3,9 @@
 #include "runtime/jit/job_builder.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
+#include <numeric>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -130,6 +132,26 @@ Result<ResultEntry> result_entry(const ir::KernelResult& result,
   return entry;
 }
 
+int64_t statement_count(const ir::LoopProgram& program) {
+  int64_t count = 0;
+  std::vector<const ir::LoopBlock*> pending;
+  for (const ir::LoopFunction& function : program.functions) pending.push_back(&function.body);
+  while (!pending.empty()) {
+    const ir::LoopBlock& block = *pending.back();
+    pending.pop_back();
+    count += static_cast<int64_t>(block.size());
+    for (const ir::LoopStatement& statement : block) {
+      if (const auto* loop = std::get_if<ir::LoopFor>(&statement.node)) {
+        pending.push_back(&loop->body);
+      } else if (const auto* branch = std::get_if<ir::LoopIf>(&statement.node)) {
+        pending.push_back(&branch->then_block);
+        pending.push_back(&branch->else_block);
+      }
+    }
+  }
+  return count;
+}
+
 }  // namespace
 
 Result<ProgramTable> build_program_table(const ir::LoopProgram& program,
@@ -213,15 +235,24 @@ Result<CompiledJob> build_job(const ir::LoopModule& module, const JobSettings& s
                               const JitOptions& options) {
   const size_t count = module.programs.size();
   std::vector<std::optional<Result<CompiledProgram>>> compiled(count);
-  // Programs are independent, each has an LLVM context of its own; the slowest one sets the time.
+  // Programs are independent and each has an LLVM context of its own. The largest goes first: it
+  // sets the time.
+  std::vector<size_t> order(count);
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::vector<int64_t> sizes;
+  for (const ir::LoopProgram& program : module.programs) sizes.push_back(statement_count(program));
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return sizes[a] > sizes[b]; });
+  std::atomic<size_t> next = 0;
+  auto work = [&] {
+    for (size_t i = next++; i < count; i = next++) {
+      compiled[order[i]] = compile(module.programs[order[i]], options);
+    }
+  };
+  const size_t processors = std::max(1U, std::thread::hardware_concurrency());
   std::vector<std::thread> helpers;
-  const bool parallel = std::thread::hardware_concurrency() > 1;
-  for (size_t i = 1; parallel && i < count; ++i) {
-    helpers.emplace_back([&, i] { compiled[i] = compile(module.programs[i], options); });
-  }
-  for (size_t i = 0; i < count; ++i) {
-    if (i == 0 || !parallel) compiled[i] = compile(module.programs[i], options);
-  }
+  for (size_t i = 1; i < std::min(processors, count); ++i) helpers.emplace_back(work);
+  work();
   for (std::thread& helper : helpers) helper.join();
 
   CompiledJob job;
