@@ -53,16 +53,14 @@ constexpr double erf_small = 0.875;
 /// log(1 - erf(x)) for 0.875 <= x <= 4, weighted by 1 - erf(x).
 constexpr std::array erfc_f32 = {-0x1.2e6accp-13, -0x1.20bd5cp+0, -0x1.460d5cp-1, -0x1.ab024p-4,
                                  0x1.6eb0ep-6,    -0x1.93f694p-9, 0x1.a33904p-13};
-/// The same for 0.875 <= x <= 6, in (x - 3.4375) / 2.5625.
+/// The same for 0.875 <= x <= 6: 2^-63.
 constexpr std::array erfc_f64 = {
-    -13.662081267726524,     -18.309876245688887,    -6.341522605192103,
-    -0.09170321127630354,    0.03971918008066732,    -0.01732136724838348,
-    0.007404887710182293,    -0.003042727244687854,  0.0011764317544401904,
-    -0.0004137707327089687,  0.00012188620371582508, -2.396888717518185e-05,
-    -2.7263173493483815e-06, 1.106176240162892e-05,  -5.922198281894226e-06,
-    -6.644936030528591e-07,  -4.481967012551456e-06, 2.447778912900743e-06,
-    2.7235456199148738e-06,  5.485740971797946e-07,  -9.1077854826851e-07,
-    -4.7083030406937415e-07,
+    2.7033040311554118e-08, -1.128379515017218,      -0.6366176582441168,    -0.10278067310039013,
+    0.01915016415918609,    0.00016536226440863922,  -0.0016273161319741178, 0.00050375423479379,
+    6.184079001147048e-05,  -0.00013727207715399264, 7.913822521054929e-05,  -3.066425835263927e-05,
+    9.101146131524648e-06,  -2.1541666473922003e-06, 4.1142082926324133e-07, -6.326091523073761e-08,
+    7.735458447115017e-09,  -7.353898477238433e-10,  5.238785579623088e-11,  -2.629763959710048e-12,
+    8.28880275326221e-14,   -1.2328928363683553e-15,
 };
 
 /// What differs between f32 and f64.
@@ -179,10 +177,8 @@ Lanes expand_erf(LaneWriter& writer, const Lanes& x) {
   const Lanes square = writer.name("erf_square", a * a);
   const Lanes small = fma(a, polynomial(square, pick(x, erf_f32, erf_f64)), a);
   // 1 - e^(log(1 - erf)); from there on the result is 1 after rounding.
-  const Lanes bounded = minimum(a, real(x.is_f32() ? 4.0 : 6.0, x));
-  const Lanes at = writer.name(
-      "erf_at", x.is_f32() ? bounded : (bounded - real(3.4375, x)) * real(1.0 / 2.5625, x));
-  const Lanes logarithm = writer.name("erf_log", polynomial(at, pick(x, erfc_f32, erfc_f64)));
+  const Lanes bounded = writer.name("erf_in", minimum(a, real(x.is_f32() ? 4.0 : 6.0, x)));
+  const Lanes logarithm = writer.name("erf_log", polynomial(bounded, pick(x, erfc_f32, erfc_f64)));
   const Lanes large = real(1.0, x) - moderate_exp(writer, logarithm);
   const Lanes magnitude = choose(less(real(erf_small, x), a), large, small);
   return with_sign_of(magnitude, x);

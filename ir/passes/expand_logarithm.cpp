@@ -93,13 +93,11 @@ Lanes expand_log1p(LaneWriter& writer, const Lanes& x) {
       "log_scale",
       real_of_bits(integer(bits_of_four, exponent) - exponent, x.type().scalar) * real(0.25, x));
   const Lanes f = writer.name("log_f", fma(x, scale, scale - one));
-  // k = -0 where it is zero, which keeps the sign of x = -0.
-  const Lanes k =
-      writer.name("log_k", convert_to(x.type().scalar, integer(0, exponent) - exponent) *
-                               real(-std::ldexp(1.0, -mantissa_of(x)), x));
+  const Lanes k = writer.name(
+      "log_k", convert_to(x.type().scalar, exponent) * real(std::ldexp(1.0, -mantissa_of(x)), x));
   const Lanes inside = writer.name("log_inside", assemble(writer, k, f));
-  const Lanes result = with_edges(x, -1.0, inside);
-  return f32 ? result : choose(equal(x, real(0.0, x)), x, result);
+  // The sign of zero gets lost on the way.
+  return choose(equal(x, real(0.0, x)), x, with_edges(x, -1.0, inside));
 }
 
 Lanes expand_rsqrt(LaneWriter&, const Lanes& x) { return real(1.0, x) / root(x); }

@@ -132,8 +132,10 @@ Lanes power_for_f64(LaneWriter& writer, const Lanes& a, const Lanes& y) {
   const Lanes product_rest =
       writer.name("power_product_rest", fma(y, log_high, -product) + y * rest);
   const Lanes power = writer.name("power_main", expand_exp(writer, product));
-  // e^(p + q) = e^p + q e^p; not where the result is 0 or infinite already.
-  const Lanes moderate = less(absolute(product), real(709.0, a));
+  // e^(p + q) = e^p + q e^p; not where the result is 0 or infinite already, which q does not
+  // change.
+  const Lanes moderate =
+      both(less(absolute(product), real(1000.0, a)), less(power, real(infinity, a)));
   return choose(moderate, fma(product_rest, power, power), power);
 }
 
