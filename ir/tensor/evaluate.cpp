@@ -8,35 +8,30 @@
 #include "ir/tensor/statement_evaluate.h"
 
 namespace fusegrad::ir {
-namespace {
-
-/// The given value of a declared tensor, looked over (later code trusts it) and rounded to its
-/// type.
-TensorValue given_value(const TensorDeclaration& declaration, const TensorValues& given,
-                        int64_t rows, Precision precision) {
-  auto found = given.find(declaration.name);
-  FG_CHECK(found != given.end(), "no value is given for `{}`", declaration.name);
-  TensorValue value = found->second;
-  const size_t stored = is_real(value.type) ? value.reals.size() : value.integers.size();
-  FG_CHECK(value.type == declaration.type && value.shape == sizes_at(declaration.shape, rows) &&
-               stored == static_cast<size_t>(value.elements()),
-           "the value given for `{}` has another type or shape", declaration.name);
-  for (double& element : value.reals) element = round_to(value.type, precision, element);
-  for (int64_t element : value.integers) {
-    const bool in_range = !declaration.range ||
-                          (element >= declaration.range->begin && element < declaration.range->end);
-    FG_CHECK(in_range && wrap_to(value.type, element) == element,
-             "`{}` is given the value {}, which is out of its range", declaration.name, element);
-  }
-  return value;
-}
-
-}  // namespace
 
 std::vector<int64_t> sizes_at(const Shape& shape, int64_t rows) {
   std::vector<int64_t> sizes;
   for (const Extent& extent : shape) sizes.push_back(extent.at(rows));
   return sizes;
+}
+
+TensorValue given_value(const GivenTensor& wanted, const TensorValues& given, int64_t rows,
+                        Precision precision) {
+  auto found = given.find(wanted.name);
+  FG_CHECK(found != given.end(), "no value is given for `{}`", wanted.name);
+  TensorValue value = found->second;
+  const size_t stored = is_real(value.type) ? value.reals.size() : value.integers.size();
+  FG_CHECK(value.type == wanted.type && value.shape == sizes_at(wanted.shape, rows) &&
+               stored == static_cast<size_t>(value.elements()),
+           "the value given for `{}` has another type or shape", wanted.name);
+  for (double& element : value.reals) element = round_to(value.type, precision, element);
+  for (int64_t element : value.integers) {
+    const bool in_range =
+        !wanted.range || (element >= wanted.range->begin && element < wanted.range->end);
+    FG_CHECK(in_range && wrap_to(value.type, element) == element,
+             "`{}` is given the value {}, which is out of its range", wanted.name, element);
+  }
+  return value;
 }
 
 TensorValues evaluate(const TensorProgram& program, const TensorValues& given,
@@ -45,7 +40,9 @@ TensorValues evaluate(const TensorProgram& program, const TensorValues& given,
            uniforms.rows, program.batch);
   TensorValues values;
   for (const TensorDeclaration& declaration : program.declarations) {
-    values[declaration.name] = given_value(declaration, given, uniforms.rows, precision);
+    values[declaration.name] =
+        given_value({declaration.name, declaration.type, declaration.shape, declaration.range},
+                    given, uniforms.rows, precision);
   }
   const auto find = [&](std::string_view name) -> const TensorValue* {
     auto found = values.find(name);

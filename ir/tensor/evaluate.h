@@ -10,7 +10,9 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "ir/scalar_evaluate.h"
 #include "ir/tensor/program.h"
@@ -25,6 +27,19 @@ using TensorValues = std::map<std::string, TensorValue, std::less<>>;
 /// updates applied, and the tensors of all statements. Anything that does not fit is our bug.
 TensorValues evaluate(const TensorProgram& program, const TensorValues& given,
                       const Uniforms& uniforms, Precision precision);
+
+/// A tensor that exists before the program runs.
+struct GivenTensor {
+  std::string name;
+  ScalarType type = ScalarType::f32;
+  Shape shape;
+  std::optional<IntegerRange> range;
+};
+
+/// The value that `given` has for it, rounded to its type. That there is one, of that type, shape
+/// and range, is checked here; everything behind trusts it.
+TensorValue given_value(const GivenTensor& wanted, const TensorValues& given, int64_t rows,
+                        Precision precision);
 
 /// Sizes of `shape` for that many rows.
 std::vector<int64_t> sizes_at(const Shape& shape, int64_t rows);
