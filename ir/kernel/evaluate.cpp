@@ -128,7 +128,7 @@ TensorValues evaluate(const KernelProgram& program, const TensorValues& given,
     const bool made_here =
         buffer.kind == BufferKind::result || buffer.kind == BufferKind::temporary;
     buffers[buffer.name] = made_here
-                               ? TensorValue(buffer.type, sizes_at(buffer.shape, uniforms.rows))
+                               ? unwritten(buffer.type, sizes_at(buffer.shape, uniforms.rows))
                                : given_value({buffer.name, buffer.type, buffer.shape, buffer.range},
                                              given, uniforms.rows, precision);
   }

@@ -406,9 +406,12 @@ class Verifier {
 
   void check_memory() {
     std::vector<const Buffer*> placed;
-    size_t temporaries = 0;
+    bool some_without = false;
+    bool some_with = false;
     for (const Buffer& buffer : program_.buffers) {
-      if (buffer.kind == BufferKind::temporary) ++temporaries;
+      if (buffer.kind == BufferKind::temporary) {
+        (buffer.offset == -1 ? some_without : some_with) = true;
+      }
       if (buffer.offset == -1) continue;
       const std::optional<int64_t> bytes = bytes_of(buffer);
       const std::optional<int64_t> end =
@@ -421,7 +424,7 @@ class Verifier {
         placed.push_back(&buffer);
       }
     }
-    if (!placed.empty() && placed.size() != temporaries) {
+    if (some_with && some_without) {
       add("some temporaries have a position and some have none");
     }
     const std::map<std::string, std::pair<size_t, size_t>> life = lives();
