@@ -107,12 +107,12 @@ LoopEvaluator::Compiled& LoopEvaluator::find(std::string_view function) {
 }
 
 Status LoopEvaluator::run_function(std::string_view function, LoopMemory& memory,
-                                   const LoopUniforms& uniforms, int64_t begin, int64_t end) {
+                                   const Uniforms& uniforms, int64_t begin, int64_t end) {
   return run_tasks(find(function), memory, uniforms, begin, end);
 }
 
-Status LoopEvaluator::run_tasks(Compiled& compiled, LoopMemory& memory,
-                                const LoopUniforms& uniforms, int64_t begin, int64_t end) {
+Status LoopEvaluator::run_tasks(Compiled& compiled, LoopMemory& memory, const Uniforms& uniforms,
+                                int64_t begin, int64_t end) {
   const LoopFunction& function = *compiled.function;
   Machine& machine = compiled.machine;
   machine.frame = compiled.frame.data();
@@ -175,8 +175,7 @@ Status LoopEvaluator::run_tasks(Compiled& compiled, LoopMemory& memory,
                            machine.regions[region].elements)};
 }
 
-Status LoopEvaluator::run(LoopMemory& memory, const LoopUniforms& uniforms,
-                          const LoopOrder& order) {
+Status LoopEvaluator::run(LoopMemory& memory, const Uniforms& uniforms, const LoopOrder& order) {
   FG_CHECK(order.pieces > 0, "{} pieces", order.pieces);
   for (const LoopLaunch& launch : program_->launches) {
     std::vector<std::string> functions = launch.functions;
@@ -200,7 +199,7 @@ Status LoopEvaluator::run(LoopMemory& memory, const LoopUniforms& uniforms,
   return success();
 }
 
-Status evaluate(const LoopProgram& program, LoopMemory& memory, const LoopUniforms& uniforms,
+Status evaluate(const LoopProgram& program, LoopMemory& memory, const Uniforms& uniforms,
                 const LoopOrder& order) {
   return LoopEvaluator(program).run(memory, uniforms, order);
 }

@@ -13,18 +13,13 @@
 #include <vector>
 
 #include "ir/loop/program.h"
+#include "ir/scalar_evaluate.h"
 #include "ir/support/result.h"
 
 namespace fusegrad::ir {
 
-/// The values that are equal for all tasks of a run.
-struct LoopUniforms {
-  int64_t rows = 1;  ///< samples in this batch, 1 to the program's batch
-  int64_t step = 0;
-  int64_t epoch = 0;
-  int64_t steps = 0;
-  int64_t seed = 0;
-};
+/// L has the uniforms of every level.
+using LoopUniforms = Uniforms;
 
 /// What a program works on: for each of its buffers, in its order, bytes that the caller owns.
 /// Temporaries whose offsets overlap share bytes. `row_list` holds the rows of the batch: element
@@ -86,24 +81,24 @@ class LoopEvaluator {
   /// Runs all launches. Fails if memory is too small for a buffer, or if an address is outside of
   /// its buffer, or a stack element is read before it is written; the message names the function,
   /// the statement and the address. After a failure memory holds what was stored until then.
-  Status run(LoopMemory& memory, const LoopUniforms& uniforms, const LoopOrder& order = {});
+  Status run(LoopMemory& memory, const Uniforms& uniforms, const LoopOrder& order = {});
 
   /// Runs tasks [begin, end) of one function (it must exist).
-  Status run_function(std::string_view function, LoopMemory& memory, const LoopUniforms& uniforms,
+  Status run_function(std::string_view function, LoopMemory& memory, const Uniforms& uniforms,
                       int64_t begin, int64_t end);
 
  private:
   struct Compiled;
   Compiled& find(std::string_view function);
-  Status run_tasks(Compiled& compiled, LoopMemory& memory, const LoopUniforms& uniforms,
-                   int64_t begin, int64_t end);
+  Status run_tasks(Compiled& compiled, LoopMemory& memory, const Uniforms& uniforms, int64_t begin,
+                   int64_t end);
 
   const LoopProgram* program_;
   std::vector<Compiled> functions_;
 };
 
 /// Compiles and runs all launches once.
-Status evaluate(const LoopProgram& program, LoopMemory& memory, const LoopUniforms& uniforms,
+Status evaluate(const LoopProgram& program, LoopMemory& memory, const Uniforms& uniforms,
                 const LoopOrder& order = {});
 
 }  // namespace fusegrad::ir

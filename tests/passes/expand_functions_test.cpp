@@ -17,7 +17,7 @@
 #include "ir/loop/parse.h"
 #include "ir/loop/print.h"
 #include "ir/passes/passes.h"
-#include "runtime/core/philox.h"
+#include "ir/philox.h"
 
 namespace fusegrad::ir {
 namespace {
@@ -468,16 +468,11 @@ program init batch 1{} {{
                         type == "f64" ? " precision f64" : "", type, type, value)));
 }
 
-constexpr LoopUniforms random_uniforms = {1, 0x123456789, 0, 0, 0x0fedcba987654321};
+constexpr Uniforms random_uniforms = {1, 0x123456789, 0, 0, 0x0fedcba987654321};
 constexpr int64_t first_position = 4294967270;  // the low word overflows on the way
 
-runtime::PhiloxCounter words_at(int64_t position, uint32_t stream) {
-  const auto word = [](int64_t value, int shift) {
-    return static_cast<uint32_t>(static_cast<uint64_t>(value) >> shift);
-  };
-  return runtime::philox4x32_10(
-      {word(position, 0), word(position, 32), word(random_uniforms.step, 0), stream},
-      {word(random_uniforms.seed, 0), word(random_uniforms.seed, 32)});
+PhiloxBlock words_at(int64_t position, int64_t stream) {
+  return random_block(random_uniforms.seed, random_uniforms.step, stream, position);
 }
 
 TEST(ExpandFunctions, RandIsPhilox) {
@@ -486,7 +481,7 @@ TEST(ExpandFunctions, RandIsPhilox) {
     OwnedLoopMemory memory(program);
     ASSERT_TRUE(evaluate(program, memory.view(), random_uniforms));
     for (int64_t i = 0; i < 64; ++i) {
-      const double expected = (words_at(first_position + i, 4294967290U)[0] >> 8) * 0x1p-24;
+      const double expected = uniform_number(words_at(first_position + i, 4294967290));
       const auto at = static_cast<size_t>(i);
       const double got = type == std::string("f32") ? memory.elements<float>("y")[at]
                                                     : memory.elements<double>("y")[at];
