@@ -140,6 +140,7 @@ int run(int argument_count, const char* const* arguments) {
   CLI::App* opt_app = app.add_subcommand("opt", "stage text in, passes, stage text out");
   opt_app->add_option("--passes", opt_command.passes, opt_pass_list())
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->type_name("P,Q");
   opt_app->add_option("STAGEFILE", opt_command.path, "a stage file; - is standard input");
   opt_app->callback([&] { exit_code = opt(opt_command); });
