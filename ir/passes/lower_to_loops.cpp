@@ -535,10 +535,9 @@ class KernelLowering {
           for (const IndexRange& binder : statement.binders) {
             ExprRef step =
                 make_binary(Op::subtract, make_index(binder.name), make_integer(binder.begin));
-            position = make_binary(Op::add,
-                                   make_binary(Op::multiply, position,
-                                               make_integer(binder.end.maximum - binder.begin)),
-                                   step);
+            ExprRef points = make_binary(Op::subtract, ExpressionLowering::extent_value(binder.end),
+                                         make_integer(binder.begin));
+            position = make_binary(Op::add, make_binary(Op::multiply, position, points), step);
           }
           next_position = make_select(better, lowering_.lower_wide(position), accumulator.position);
           next = make_select(better, value, accumulator.value);

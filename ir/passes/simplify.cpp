@@ -80,10 +80,16 @@ bool fold_statements(TensorProgram& program) {
         binders.push_back(binder);
       }
     }
-    // A position over binders (argmax) counts every binder, so only the others may lose one.
-    bool positional =
-        statement.reduction == Reduction::argmax || statement.reduction == Reduction::argmin;
-    if (positional && binders.size() != statement.binders.size() && binders.empty()) {
+    // Over one point, a sum, a maximum and a minimum are that point; what the others give is not of
+    // the value's type, and an integer has no neutral value for a condition that fails. They keep a
+    // binder.
+    bool is_extremum =
+        statement.reduction == Reduction::max || statement.reduction == Reduction::min;
+    bool may_become_map =
+        statement.reduction == Reduction::sum ||
+        (is_extremum && (statement.condition == nullptr || is_real(statement.value->type.scalar)));
+    if (!may_become_map && binders.empty() && !statement.binders.empty()) {
+      single.erase(statement.binders.front().name);
       binders.push_back(statement.binders.front());
     }
     IndexRanges ranges = ranges_of(statement.indices, statement.binders, program.batch);
@@ -104,19 +110,15 @@ bool fold_statements(TensorProgram& program) {
       statement.binders = binders;
       changed = true;
     }
-    // A sum, max or min over one point is that point.
-    if (statement.binders.empty() &&
-        (statement.reduction == Reduction::sum || statement.reduction == Reduction::max ||
-         statement.reduction == Reduction::min)) {
+    if (statement.reduction != Reduction::none && statement.binders.empty()) {
       if (statement.condition != nullptr) {
         double neutral = statement.reduction == Reduction::sum   ? 0.0
                          : statement.reduction == Reduction::max ? -HUGE_VAL
                                                                  : HUGE_VAL;
-        if (!is_real(statement.value->type.scalar) && neutral != 0.0) continue;
-        ExprRef zero = is_real(statement.value->type.scalar)
-                           ? make_real(neutral, statement.value->type.scalar)
-                           : make_integer(0);
-        statement.value = make_select(statement.condition, statement.value, zero);
+        ExprRef value = is_real(statement.value->type.scalar)
+                            ? make_real(neutral, statement.value->type.scalar)
+                            : make_integer(0);
+        statement.value = make_select(statement.condition, statement.value, value);
         statement.condition = nullptr;
       }
       statement.reduction = Reduction::none;
