@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Located messages to the user: an error names its code, the place, the conflicting place, and what helps.
+// Located messages to the user: an error names its code, the place, the conflicting place, and what
+// helps.
 #pragma once
 
 #include <string>
@@ -12,8 +13,9 @@ namespace fusegrad {
 
 enum class Severity { error, warning };
 
-/// A marked place: `text` is printed behind the caret ("" prints the caret alone). Of a place that covers several
-/// lines the first is shown. Among `others`, an empty place without a text shows its line as context, unmarked.
+/// A marked place: `text` is printed behind the caret ("" prints the caret alone). Of a place that
+/// covers several lines the first is shown. Among `others`, an empty place without a text shows its
+/// line as context, unmarked.
 struct Label {
   Span span;
   std::string text;
@@ -25,9 +27,9 @@ struct Diagnostic {
   std::string code;
   std::string message;
   Label primary;
-  std::vector<Label> others;        ///< the conflicting places
-  std::vector<std::string> notes;   ///< the rule of the language, one each
-  std::vector<std::string> helps;   ///< what can be pasted, one each
+  std::vector<Label> others;       ///< the conflicting places
+  std::vector<std::string> notes;  ///< the rule of the language, one each
+  std::vector<std::string> helps;  ///< what can be pasted, one each
 };
 
 /// Collects messages in the order in which they were found.
@@ -55,9 +57,10 @@ class Diagnostics {
 ///       = note: ...
 ///       = help: ...
 /// The primary place is underlined with `^`, the others with `-`. Ends with a newline. No colours.
-/// Places in other files follow under `::: name:line:column`; without a valid primary place only text is printed.
-/// Of lines longer than 200 bytes a window is shown; tabs print as four spaces; control characters, characters that
-/// reorder text and bytes that are not UTF-8 are escaped, in messages too, which always take one line each.
+/// Places in other files follow under `::: name:line:column`; without a valid primary place only
+/// text is printed. Of lines longer than 200 bytes a window is shown; tabs print as four spaces;
+/// control characters, characters that reorder text and bytes that are not UTF-8 are escaped, in
+/// messages too, which always take one line each.
 std::string render(const Diagnostic& diagnostic, const SourceManager& sources);
 
 /// All messages, a blank line between them, sorted by nothing: in the order of `all()`.

@@ -9,7 +9,8 @@
 
 namespace fusegrad {
 
-/// A range of bytes [begin, end) of the file with number `file` in a SourceManager. A default span is "nowhere".
+/// A range of bytes [begin, end) of the file with number `file` in a SourceManager. A default span
+/// is "nowhere".
 struct Span {
   static constexpr uint32_t no_file = 0xffffffffU;
   uint32_t file = no_file;
@@ -32,8 +33,9 @@ struct LineColumn {
 /// Owns the texts that spans point into. Files are only ever added.
 class SourceManager {
  public:
-  /// Adds a file; `name` is what messages print. Returns its number. A UTF-8 byte order mark is dropped. The
-  /// caller limits what it reads (the lexer refuses more than 16 MiB); what 32-bit offsets cannot reach is cut off.
+  /// Adds a file; `name` is what messages print. Returns its number. A UTF-8 byte order mark is
+  /// dropped. The caller limits what it reads (the lexer refuses more than 16 MiB); what 32-bit
+  /// offsets cannot reach is cut off.
   uint32_t add(std::string name, std::string text);
   std::string_view name(uint32_t file) const;
   std::string_view text(uint32_t file) const;
