@@ -9,7 +9,6 @@
 #include <cstring>
 #include <memory>
 
-#include "error_bound.h"
 #include "ir/kernel/evaluate.h"
 #include "ir/kernel/print.h"
 #include "ir/kernel/verify.h"
@@ -19,8 +18,9 @@
 #include "ir/passes/passes.h"
 #include "ir/tensor/print.h"
 #include "ir/tensor/verify.h"
-#include "random_statements.h"
 #include "runtime/jit/job_builder.h"
+#include "tests/support/error_bound.h"
+#include "tests/support/random_statements.h"
 
 namespace fusegrad::test {
 namespace {

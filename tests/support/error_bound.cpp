@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Running error analysis over expression trees: slow and obvious.
-#include "error_bound.h"
+#include "tests/support/error_bound.h"
 
 #include <algorithm>
 #include <cmath>

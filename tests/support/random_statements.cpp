@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Generating programs that are right by construction: every index is chosen with its interval in
 // hand.
-#include "random_statements.h"
+#include "tests/support/random_statements.h"
 
 #include <fmt/format.h>
 
