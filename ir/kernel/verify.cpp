@@ -117,14 +117,17 @@ class Verifier {
 
   /// Bytes in memory, padding included; nothing on overflow.
   static std::optional<int64_t> bytes_of(const Buffer& buffer) {
-    std::optional<int64_t> bytes = byte_size(buffer.type);
-    for (size_t d = 0; d < buffer.shape.size() && bytes; ++d) {
-      std::optional<int64_t> extent = buffer.shape[d].maximum;
+    int64_t bytes = byte_size(buffer.type);
+    for (size_t d = 0; d < buffer.shape.size(); ++d) {
+      int64_t extent = buffer.shape[d].maximum;
       if (static_cast<int>(d) == buffer.packed_dimension) {
-        extent = checked_add(*extent, buffer.packed_block - 1);
-        if (extent) extent = *extent / buffer.packed_block * buffer.packed_block;
+        const std::optional<int64_t> padded = checked_add(extent, buffer.packed_block - 1);
+        if (!padded) return std::nullopt;
+        extent = *padded / buffer.packed_block * buffer.packed_block;
       }
-      bytes = extent ? checked_multiply(*bytes, *extent) : std::nullopt;
+      const std::optional<int64_t> product = checked_multiply(bytes, extent);
+      if (!product) return std::nullopt;
+      bytes = *product;
     }
     return bytes;
   }
