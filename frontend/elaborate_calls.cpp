@@ -66,14 +66,6 @@ bool is_reduction_word(std::string_view name) {
   return false;
 }
 
-bool mentions_random(const ExprRef& e) {
-  bool found = false;
-  ir::walk(e, [&](const ir::Expr& node) {
-    found = found || node.op == Op::rand || node.op == Op::normal;
-  });
-  return found;
-}
-
 /// FNV-1a: the same in every run of every build.
 uint32_t stable_hash(std::string_view text) {
   uint32_t hash = 0x811c9dc5U;

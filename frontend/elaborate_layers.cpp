@@ -468,9 +468,8 @@ std::string Elaborator::instance_path(const ast::Expression& call, Frame& caller
   auto known = stable_names_.instance_by_key.find(key);
   if (known != stable_names_.instance_by_key.end()) return known->second + ".";
   std::string path = base;
-  for (int i = 2; stable_names_.instances.contains(path); ++i) {
-    path = fmt::format("{}_{}", base, i);
-  }
+  int& number = stable_names_.next_number.try_emplace(base + ".", 1).first->second;
+  while (stable_names_.instances.contains(path)) path = fmt::format("{}_{}", base, ++number);
   stable_names_.instances.insert(path);
   stable_names_.instance_by_key.emplace(key, path);
   return path + ".";

@@ -338,6 +338,26 @@ ExprRef as_expression(const Value& value, ScalarType type) {
   return nullptr;
 }
 
+ExprRef size_expression(Extent size) {
+  return as_expression(Value::of_integer(size), ScalarType::i64);
+}
+
+bool mentions_random(const ExprRef& e) {
+  bool found = false;
+  ir::walk(e, [&](const ir::Expr& node) {
+    found = found || node.op == Op::rand || node.op == Op::normal;
+  });
+  return found;
+}
+
+bool mentions_rows(const ExprRef& e) {
+  bool found = false;
+  ir::walk(e, [&](const ir::Expr& node) {
+    found = found || (node.op == Op::uniform && node.name == "rows");
+  });
+  return found;
+}
+
 ExprRef row_major_position(const std::vector<ExprRef>& indices, const ir::Shape& shape) {
   FG_CHECK(indices.size() == shape.size(), "{} indices for rank {}", indices.size(), shape.size());
   ExprRef position = ir::make_integer(0);

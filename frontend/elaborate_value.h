@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "frontend/ast.h"
 #include "ir/expr.h"
@@ -97,6 +98,10 @@ ir::ExprRef fold_select(const ir::ExprRef& condition, const ir::ExprRef& a, cons
 /// The value as an expression of the given type: i64, boolean, f32 or f64. Null if it has another
 /// type and must not change it.
 ir::ExprRef as_expression(const Value& value, ir::ScalarType type);
+/// The size as an expression of type i64.
+ir::ExprRef size_expression(ir::Extent size);
+bool mentions_random(const ir::ExprRef& e);
+bool mentions_rows(const ir::ExprRef& e);
 /// The row-major position of the element at `indices` of a tensor of that shape. Strides are those
 /// of a full batch, so positions never depend on the number of rows.
 ir::ExprRef row_major_position(const std::vector<ir::ExprRef>& indices, const ir::Shape& shape);

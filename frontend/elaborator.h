@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Elaboration's own header: its state and one function for each construct of the language.
 // elaborate_expressions.cpp has operators and names, elaborate_calls.cpp calls of functions,
-// elaborate_tensors.cpp reads, reductions and the statements they become, elaborate_statements.cpp
-// the statements of the language, elaborate_layers.cpp layers, elaborate_optimizers.cpp update
-// rules, elaborate_checks.cpp what several of them share.
+// elaborate_reads.cpp reads, elaborate_reductions.cpp reductions, elaborate_emit.cpp the statements
+// they become, elaborate_statements.cpp and elaborate_declarations.cpp the statements of the
+// language, elaborate_layers.cpp layers, elaborate_optimizers.cpp update rules,
+// elaborate_checks.cpp what several of them share.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +31,7 @@ inline constexpr int max_call_depth = 64;
 /// Expressions that may be evaluated for one model, all instances counted.
 inline constexpr int64_t max_elaboration_work = 4'000'000;
 /// Statements of T in one program.
-inline constexpr size_t max_tensor_statements = 100'000;
+inline constexpr size_t max_tensor_statements = 20'000;
 /// Nodes and depth of one expression of T.
 inline constexpr int64_t max_expression_nodes = 100'000;
 inline constexpr int max_expression_depth = 1'500;
@@ -43,6 +44,7 @@ struct StableNames {
   std::set<std::string, std::less<>> taken;
   std::map<std::string, std::string> instance_by_key;
   std::set<std::string, std::less<>> instances;
+  std::map<std::string, int> next_number;  ///< to try behind a name that is taken
 };
 
 /// What a lower-case name stands for in a layer or a model.
@@ -136,6 +138,7 @@ struct ProgramBuilder {
   ir::TensorProgram program;
   std::set<int64_t> streams;  ///< of random numbers
   std::map<std::string, TensorFacts, std::less<>> tensors;
+  std::map<std::string, int> next_number;  ///< to try behind a name that is taken
 };
 
 /// Elaborates one model in one mode, or expressions outside of models.
@@ -292,7 +295,8 @@ class Elaborator {
                                                                    std::string_view unknown_code,
                                                                    const Scope& scope);
 
-  // ------------------------------------------------------- tensors (elaborate_tensors.cpp)
+  // ------------------------------------------------------- tensors (elaborate_reads.cpp,
+  // elaborate_reductions.cpp, elaborate_emit.cpp)
   Value evaluate_read(const ast::Expression& e, const Scope& scope);
   Value evaluate_reduction(const ast::Expression& e, const Scope& scope);
   Value evaluate_whole_reduction(const ast::Expression& e, const Scope& scope);
@@ -358,10 +362,12 @@ class Elaborator {
   std::optional<std::string> named_tensor(const Value& value) const;
   /// How elements of that value are stored if nothing says otherwise.
   ir::ScalarType stored_type(const Value& value) const;
-  std::string unique_name(std::string_view base) const;
+  std::string unique_name(std::string_view base);
   void check_element_count(const ir::Shape& shape, Span span, const Frame* frame);
   void rename_indices(ir::TensorStatement& statement) const;
-  std::optional<ir::Interval> value_interval(const ir::ExprRef& e) const;
+  /// The values of an integer expression, if they are bounded at all, with what `if` says.
+  std::optional<ir::Interval> value_interval(const ir::ExprRef& e,
+                                             const std::vector<ir::IndexRange>& indices) const;
 
   // ------------------------------------------------------- statements (elaborate_statements.cpp)
   void run(std::span<const ast::Statement> statements, Frame& frame);

@@ -153,6 +153,9 @@ RangeAnalysis::Sum RangeAnalysis::atom_sum(std::string key, Atom atom) const {
 RangeAnalysis::Sum RangeAnalysis::opaque(const ExprRef& e) const {
   Atom atom;
   atom.range = range_of_opaque(*e);
+  if (e->op == Op::index || e->op == Op::uniform || (e->op == Op::read && !e->has_else)) {
+    atom.declared = atom.range;
+  }
   // A read is known by its tensor and the canonical form of its indices.
   if (e->op == Op::read && !e->has_else) {
     std::string key = e->name;
@@ -196,7 +199,7 @@ std::optional<RangeAnalysis::Sum> RangeAnalysis::divided(const Sum& inside, int6
   }
   whole.constant = floor_divide(inside.constant, divisor);
   rest.constant = floor_modulo(inside.constant, divisor);
-  const ValueRange rest_range = range_with_facts(rest, 0);
+  const ValueRange rest_range = declared_range(rest);
   if (rest_range.min >= 0 && rest_range.max < divisor) {
     return remainder ? rest : whole;  // r // d is 0
   }
@@ -216,15 +219,14 @@ std::optional<RangeAnalysis::Sum> RangeAnalysis::divided(const Sum& inside, int6
       }
     }
   }
-  const ValueRange inside_range = range_with_facts(rest, 1);
-  const ValueRange quotient = divide_range(inside_range, atom.divisor);
-  if (!remainder) {
-    atom.range = quotient;
-  } else if (is_bounded(inside_range) && quotient.min == quotient.max) {
-    atom.range = {floor_modulo(inside_range.min, divisor), floor_modulo(inside_range.max, divisor)};
-  } else {
-    atom.range = {0, divisor - 1};
-  }
+  auto range_of = [&](ValueRange values) -> ValueRange {
+    const ValueRange quotient = divide_range(values, atom.divisor);
+    if (!remainder) return quotient;
+    if (!is_bounded(values) || quotient.min != quotient.max) return {0, divisor - 1};
+    return {floor_modulo(values.min, divisor), floor_modulo(values.max, divisor)};
+  };
+  atom.range = range_of(range_with_facts(rest, 1));
+  atom.declared = range_of(declared_range(rest));
   atom.inside = rest;
   const std::string key = fmt::format("({}){}{}", text(rest), remainder ? "%" : "//", atom.divisor);
   Sum result = atom_sum(key, std::move(atom));
@@ -320,6 +322,14 @@ ValueRange RangeAnalysis::range_by_terms(const Sum& sum) const {
   ValueRange range = {sum.constant, sum.constant};
   for (const auto& [key, term] : sum.terms) {
     range = add_ranges(range, scale_range(range_of_atom(key, *term.atom), term.coefficient));
+  }
+  return range;
+}
+
+ValueRange RangeAnalysis::declared_range(const Sum& sum) {
+  ValueRange range = {sum.constant, sum.constant};
+  for (const auto& [key, term] : sum.terms) {
+    range = add_ranges(range, scale_range(term.atom->declared, term.coefficient));
   }
   return range;
 }

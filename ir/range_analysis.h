@@ -74,9 +74,13 @@ class RangeAnalysis {
     enum class Kind : uint8_t { opaque, quotient, remainder };
     Kind kind = Kind::opaque;
     ValueRange range;  ///< known when the atom was made
-    Sum inside;        ///< of `inside // divisor` and `inside % divisor`
+    /// By declared ranges alone: canonical forms look at this one, so that they do not change as
+    /// facts come in.
+    ValueRange declared;
+    Sum inside;  ///< of `inside // divisor` and `inside % divisor`
     int64_t divisor = 1;
   };
+  static ValueRange declared_range(const Sum& sum);
   struct Fact {
     Sum sum;
     ValueRange range;  ///< of the whole sum

@@ -293,8 +293,7 @@ class ScalarCompiler {
       case Op::constant:
         return constant(e.integer);
       case Op::index: {
-        const int slot = scope_.index(e.name);
-        FG_CHECK(slot >= 0, "there is no index `{}`", e.name);
+        const int slot = slot_of(e);
         return integer_node([slot](const int64_t* indices) { return indices[slot]; });
       }
       case Op::uniform:
@@ -392,6 +391,12 @@ class ScalarCompiler {
     FG_UNREACHABLE("`{}` has no value of type {} on T or K", spelling(e.op), spelling(e.type));
   }
 
+  int slot_of(const Expr& index) const {
+    const int slot = scope_.index(index.name);
+    FG_CHECK(slot >= 0, "there is no index `{}`", index.name);
+    return slot;
+  }
+
   static IntegerPointer constant(int64_t value) {
     return integer_node([value](const int64_t*) { return value; });
   }
@@ -421,17 +426,23 @@ class ScalarCompiler {
 
   /// Computes the position of the element that is read.
   struct Address {
+    /// Most indices are bare; those are looked up without a call.
+    struct Dimension {
+      int slot = -1;
+      IntegerPointer code;
+      int64_t extent = 0;
+    };
     const TensorValue* tensor = nullptr;
     std::string name;
-    std::vector<IntegerPointer> indices;
+    std::vector<Dimension> dimensions;
 
     /// The row-major position, or -1 if an index is out of range.
     int64_t position(const int64_t* at) const {
       int64_t result = 0;
-      for (size_t d = 0; d < indices.size(); ++d) {
-        const int64_t index = indices[d]->value(at);
-        if (index < 0 || index >= tensor->shape[d]) return -1;
-        result = result * tensor->shape[d] + index;
+      for (const Dimension& dimension : dimensions) {
+        const int64_t index = dimension.slot >= 0 ? at[dimension.slot] : dimension.code->value(at);
+        if (index < 0 || index >= dimension.extent) return -1;
+        result = result * dimension.extent + index;
       }
       return result;
     }
@@ -449,7 +460,15 @@ class ScalarCompiler {
     FG_CHECK(result.tensor != nullptr, "there is no tensor `{}`", e.name);
     FG_CHECK(result.tensor->shape.size() == e.index_count(), "`{}` has another rank", e.name);
     for (size_t d = 0; d < e.index_count(); ++d) {
-      result.indices.push_back(integer_operand(e, d));
+      const ExprRef& index = e.operands[d];
+      Address::Dimension dimension;
+      dimension.extent = result.tensor->shape[d];
+      if (is_index(index)) {
+        dimension.slot = slot_of(*index);
+      } else {
+        dimension.code = integer(*index);
+      }
+      result.dimensions.push_back(std::move(dimension));
     }
     return result;
   }

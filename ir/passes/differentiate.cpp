@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "ir/linear_form.h"
+#include "ir/passes/differentiate_lift.h"
 #include "ir/passes/differentiate_scalar.h"
 #include "ir/passes/differentiate_solver.h"
 #include "ir/passes/fold.h"
@@ -211,43 +212,13 @@ class Differentiator {
   }
 
   /// See ScalarContext::lift: `e`, which is evaluated within `statement` where `path` holds.
-  ExprRef lift(const TensorStatement& statement, ExprRef e, const std::vector<PathLiteral>& path) {
-    ExprRef value = e;
-    for (size_t i = path.size(); i-- > 0;) {
-      value = make_select(to_expr(path[i]), value, zero_of(e->type));
-    }
-    if (statement.condition != nullptr) {
-      value = make_select(strip_marks(statement.condition), value, zero_of(e->type));
-    }
-    const std::set<std::string> used = free_indices(value);
-    TensorStatement part;
-    std::map<std::string, ExprRef> shifted;
-    std::vector<ExprRef> where;
-    for (const auto* list : {&statement.indices, &statement.binders}) {
-      for (IndexRange range : *list) {
-        if (!used.contains(range.name)) continue;
-        ExprRef index = make_index(range.name);
-        if (range.begin == 0) {
-          where.push_back(index);
-        } else if (range.end.depends_on_rows()) {
-          return nullptr;  // rows * n - begin is not an extent
-        } else {
-          ExprRef begin = make_integer(range.begin);
-          where.push_back(make_binary(Op::subtract, index, begin));
-          shifted[range.name] = make_binary(Op::add, index, begin);
-          range.end.maximum -= range.begin;
-          range.begin = 0;
-        }
-        part.indices.push_back(range);
-      }
-    }
-    part.name = fresh_name(statement.name + ".part");
-    part.type = e->type.scalar;
-    part.origin = statement.origin;
-    part.value = simplify_indices(substitute(value, shifted), ranges_of_statement(part));
-    std::string name = part.name;
-    emit(std::move(part));
-    return read_of(name, std::move(where));
+  ExprRef lift(const TensorStatement& statement, const ExprRef& e,
+               const std::vector<PathLiteral>& path) {
+    std::optional<LiftedPart> part =
+        lift_part(statement, e, path, fresh_name(statement.name + ".part"), program_.batch);
+    if (!part) return nullptr;
+    emit(std::move(part->statement));
+    return part->read;
   }
 
   // ---- one statement

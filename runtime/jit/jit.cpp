@@ -54,8 +54,12 @@ class LoadedObject {
 
     std::unique_ptr<LoadedObject> loaded(new LoadedObject(std::move(*process)));
     orc::ExecutionSession& session = loaded->session_;
-    // A failure is returned; it must not be printed as well.
-    session.setErrorReporter([](llvm::Error error) { llvm::consumeError(std::move(error)); });
+    // The first thing reported is the cause; what the calls below return only says that linking
+    // failed.
+    session.setErrorReporter([object = loaded.get()](llvm::Error error) {
+      std::string text = llvm::toString(std::move(error));
+      if (object->cause_.empty()) object->cause_ = std::move(text);
+    });
     auto library = session.createJITDylib("program");
     if (!library) return failure("cannot set up linking", library.takeError());
     if (llvm::Error error = library->define(orc::absoluteSymbols(support_functions(session)))) {
@@ -69,7 +73,11 @@ class LoadedObject {
     orc::SymbolLookupSet wanted;
     for (const std::string& symbol : symbols) wanted.add(session.intern(symbol));
     auto found = session.lookup(orc::makeJITDylibSearchOrder(&*library), std::move(wanted));
-    if (!found) return failure("cannot load the generated code", found.takeError());
+    if (!found) {
+      Error error = failure("cannot load the generated code", found.takeError());
+      if (!loaded->cause_.empty()) error.message += " (" + loaded->cause_ + ")";
+      return error;
+    }
     for (const std::string& symbol : symbols) {
       loaded->functions_.push_back(
           found->at(session.intern(symbol)).getAddress().toPtr<KernelFunction>());
@@ -104,6 +112,7 @@ class LoadedObject {
     return map;
   }
 
+  std::string cause_;
   orc::ExecutionSession session_;
   orc::ObjectLinkingLayer layer_;
   std::vector<KernelFunction> functions_;

@@ -2,9 +2,12 @@
 // Properties of the generated text, object and memory, whatever the program.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-#include <algorithm>
-#include <cctype>
+#include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 #include <thread>
@@ -162,6 +165,29 @@ TEST(Module, NoMemoryIsWritableAndExecutable) {
     }
   }
   EXPECT_TRUE(found);
+}
+
+/// Asks the kernel to refuse memory that becomes executable after it was writable, compiles, and
+/// says how that went.
+[[noreturn]] void compile_where_nothing_becomes_executable() {
+  constexpr int set_memory_deny_write_execute = 65;  // PR_SET_MDWE of Linux 6.3
+  constexpr unsigned long refuse_gain = 1;
+  if (prctl(set_memory_deny_write_execute, refuse_gain, 0UL, 0UL, 0UL) != 0) std::_Exit(77);
+  auto compiled = runtime::compile(sample_program());
+  if (compiled) std::_Exit(1);
+  std::fputs(compiled.error().message.c_str(), stderr);
+  std::_Exit(2);
+}
+
+TEST(ModuleDeath, RefusedExecutableMemoryIsAnError) {
+  pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) compile_where_nothing_becomes_executable();
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status)) << "ended by signal " << WTERMSIG(status);
+  if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "this kernel cannot refuse it";
+  EXPECT_EQ(WEXITSTATUS(status), 2);
 }
 
 TEST(Module, UnknownFunctionIsNull) {

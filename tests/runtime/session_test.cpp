@@ -266,6 +266,39 @@ TEST(Session, ProgressIsReportedNowAndThen) {
   EXPECT_LE(static_cast<double>(calls), seconds * 10 + 1);
 }
 
+// One launch a step: nothing but the two copies of the results keeps the next step's loss, written
+// at once by another thread, away from thread 0, which still reads.
+TEST(Session, ResultsOfTwoStepsDoNotMeet) {
+  const KernelFunction idle = [](void* const*, const Uniforms*, int64_t, int64_t) {};
+  const KernelFunction write_step = [](void* const* buffers, const Uniforms* uniforms, int64_t,
+                                       int64_t) {
+    // Slowly, so that a reader can come in between.
+    volatile float* loss = static_cast<float*>(buffers[0]);
+    *loss = -1e6F;
+    *loss = static_cast<float>(uniforms->step);
+  };
+  JobTable job;
+  job.settings.batch = 1;
+  ProgramTable program;
+  program.name = "train";
+  program.buffers = {{"loss", BufferKind::result, ElementType::f32, natural_layout({}), 0}};
+  program.results = {{ResultKind::loss, "loss", 0}};
+  LaunchEntry launch;
+  launch.kernels = {{"idle", idle, {}}, {"loss", write_step, {}}};
+  program.launches = {launch};
+  job.programs = {program};
+  constexpr int64_t steps = 5000;
+  Split split;
+  split.name = "train";
+  split.samples = steps;
+  for (const int threads : {1, 2, 3}) {
+    Running running = start(job, threads);
+    const PassResult result = running.session->train_epoch(split, 1, 1);
+    EXPECT_EQ(result.steps, steps);
+    EXPECT_EQ(result.loss, (steps + 1) / 2.0) << threads;
+  }
+}
+
 TEST(Session, ParametersAreSharedByNameAndRestoredNaturally) {
   const JobTable job = linear_job(settings_of(4, LastBatch::keep), 8);
   Running running = start(job, 1);

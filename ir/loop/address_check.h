@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Proofs that addresses of L are in bounds. Private to ir/loop.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ir/loop/program.h"
+#include "ir/loop/verify.h"
+
+namespace fusegrad::ir {
+
+/// Rule 8 for one function that keeps all other rules: appends violations, adds to `count`.
+void check_addresses(const LoopProgram& program, const LoopFunction& function,
+                     std::vector<std::string>& violations, AddressCount& count);
+
+}  // namespace fusegrad::ir

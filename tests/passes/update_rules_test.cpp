@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Optimizers as statements.
+#include <gtest/gtest.h>
+
+#include "ir/passes/passes.h"
+#include "ir/tensor/print.h"
+#include "ir/tensor/verify.h"
+#include "tests/support/tensor_text.h"
+
+namespace fusegrad::ir {
+namespace {
+
+ExprRef variable(const std::string& name) {
+  Expr node;
+  node.op = Op::variable;
+  node.type = {ScalarType::f32};
+  node.name = name;
+  return make_node(std::move(node));
+}
+
+ExprRef real(double value) { return make_real(value, ScalarType::f32); }
+
+TensorModule model() {
+  TensorModule module;
+  module.programs.push_back(test::tensor_program(R"(program init batch 4 {
+  param w: f32[3, 2]
+  param c: f32[2]
+  param unused: f32[5]
+  w.initial[i in 0..3, j in 0..2]: f32 = rand.1(i * 2 + j)
+  c.initial[i in 0..2]: f32 = 0.0
+  unused.initial[i in 0..5]: f32 = 0.0
+  w <- w.initial
+  c <- c.initial
+  unused <- unused.initial
+})"));
+  TensorProgram train = test::tensor_program(R"(program train batch 4 {
+  input x: f32[rows, 3]
+  param w: f32[3, 2]
+  param c: f32[2]
+  param unused: f32[5]
+  y[b in 0..rows, o in 0..2]: f32 = sum(i in 0..3: x[b, i] * w[i, o])
+  z[b in 0..rows, o in 0..2]: f32 = y[b, o] + c[o]
+  loss: f32 = sum(b in 0..rows, o in 0..2: z[b, o] * z[b, o])
+  result loss = loss
+})");
+  Result<TensorProgram, DifferentiationError> gradient = differentiate(train);
+  EXPECT_TRUE(gradient);
+  module.programs.push_back(*gradient);
+  return module;
+}
+
+std::map<std::string, UpdateRule> same_rule(const UpdateRule& rule) {
+  return {{"w", rule}, {"c", rule}, {"unused", rule}};
+}
+
+std::string updates_of(const TensorProgram& program) {
+  std::string text;
+  for (const TensorUpdate& update : program.updates) {
+    text += update.target + " <- " + update.value + "\n";
+  }
+  return text;
+}
+
+TEST(UpdateRules, PlainDescent) {
+  UpdateRule rule;
+  rule.updates.push_back({"p", make_binary(Op::subtract, variable("p"),
+                                           make_binary(Op::multiply, real(0.5), variable("g")))});
+  TensorModule module = model();
+  const size_t before = module.find("train")->statements.size();
+  TensorModule result = apply_update_rules(module, same_rule(rule));
+  for (const std::string& violation : verify(result, tensor_rules_at("tensor.grad"))) {
+    ADD_FAILURE() << violation;
+  }
+  const TensorProgram& train = *result.find("train");
+  EXPECT_EQ(test::statement_lines(train, before),
+            "w'[i in 0..3, o in 0..2]: f32 = w[i, o] - 0.5 * d.w[i, o]\n"
+            "c'[o in 0..2]: f32 = c[o] - 0.5 * d.c[o]\n");
+  EXPECT_EQ(updates_of(train), "w <- w'\nc <- c'\n");
+  for (const TensorResult& item : train.results) {
+    EXPECT_NE(item.kind, TensorResultKind::gradient);
+  }
+  // Without states, init is as it was.
+  EXPECT_EQ(print(*result.find("init")), print(*module.find("init")));
+}
+
+TEST(UpdateRules, StatesAreDeclaredAndInitialised) {
+  UpdateRule rule;
+  rule.states.push_back({"v", real(0)});
+  rule.states.push_back({"start", variable("p")});
+  ExprRef v =
+      make_binary(Op::add, make_binary(Op::multiply, real(0.9), variable("v")), variable("g"));
+  rule.updates.push_back({"v", v});
+  rule.updates.push_back({"p", make_binary(Op::subtract, variable("start"), v)});
+  TensorModule module = model();
+  const size_t train_before = module.find("train")->statements.size();
+  const size_t init_before = module.find("init")->statements.size();
+  TensorModule result = apply_update_rules(module, same_rule(rule));
+  for (const std::string& violation : verify(result, tensor_rules_at("tensor.grad"))) {
+    ADD_FAILURE() << violation;
+  }
+  const TensorProgram& train = *result.find("train");
+  EXPECT_EQ(test::statement_lines(train, train_before),
+            "w.v'[i in 0..3, o in 0..2]: f32 = 0.9 * w.v[i, o] + d.w[i, o]\n"
+            "w'[i in 0..3, o in 0..2]: f32 = w.start[i, o] - (0.9 * w.v[i, o] + d.w[i, o])\n"
+            "c.v'[o in 0..2]: f32 = 0.9 * c.v[o] + d.c[o]\n"
+            "c'[o in 0..2]: f32 = c.start[o] - (0.9 * c.v[o] + d.c[o])\n");
+  EXPECT_EQ(updates_of(train), "w.v <- w.v'\nw <- w'\nc.v <- c.v'\nc <- c'\n");
+  ASSERT_NE(train.find_declaration("w.v"), nullptr);
+  EXPECT_EQ(train.find_declaration("w.v")->kind, TensorKind::state);
+  EXPECT_EQ(train.find_declaration("unused.v"), nullptr);
+  const TensorProgram& init = *result.find("init");
+  EXPECT_EQ(test::statement_lines(init, init_before),
+            "w.v'[i in 0..3, o in 0..2]: f32 = 0.0\n"
+            "w.start'[i in 0..3, o in 0..2]: f32 = w.initial[i, o]\n"
+            "c.v'[o in 0..2]: f32 = 0.0\n"
+            "c.start'[o in 0..2]: f32 = c.initial[o]\n");
+}
+
+TEST(StripGradientMarks, KeepsValues) {
+  TensorProgram program = test::tensor_program(R"(program train batch 4 {
+  input x: f32[rows]
+  a[b in 0..rows]: f32 = stop_gradient(x[b]) * custom(exp(x[b]), x[b], exp(stop_gradient(x[b])))
+  s: f32 = sum(b in 0..rows where stop_gradient(x[b]) > 0.0: a[b])
+})");
+  EXPECT_EQ(test::statement_lines(strip_gradient_marks(program), 0),
+            "a[b in 0..rows]: f32 = x[b] * exp(x[b])\n"
+            "s: f32 = sum(b in 0..rows where x[b] > 0.0: a[b])\n");
+}
+
+}  // namespace
+}  // namespace fusegrad::ir
