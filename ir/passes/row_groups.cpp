@@ -150,7 +150,6 @@ class Grouper {
         if (left) row_of_left[k][*left] = r;
       }
     }
-    int64_t rows = 1;
     for (size_t left = 0; left < joining.indices.size(); ++left) {
       RowDimension dimension;
       bool in_all = true;
@@ -166,9 +165,14 @@ class Grouper {
       }
       if (!in_all) continue;
       dimension.position[statement] = left;
-      rows = saturating_multiply(rows, dimension.extent.maximum);
       join.group.rows.push_back(std::move(dimension));
     }
+    // Members of different groups read each other too: what is a row for all must be read unchanged
+    // by all.
+    std::erase_if(join.group.rows, [&](const RowDimension& row) { return !read_unchanged(row); });
+    int64_t rows = 1;
+    for (const RowDimension& row : join.group.rows)
+      rows = saturating_multiply(rows, row.extent.maximum);
     if (join.group.rows.empty() && !all_scalar) {
       return {std::nullopt,
               "no row dimension is shared: the reader sums or shifts along every one"};
@@ -228,6 +232,23 @@ class Grouper {
       aligned = left;
     }
     return aligned;
+  }
+
+  /// Does every read between the row's statements hold the reader's own row index in the row's
+  /// place?
+  bool read_unchanged(const RowDimension& row) const {
+    for (const auto& [reader, position] : row.position) {
+      const std::string& own = program_.statements[reader].indices[position].name;
+      for (const ExprRef& read : reads_[reader]) {
+        auto producer = number_.find(read->name);
+        if (producer == number_.end()) continue;
+        auto place = row.position.find(producer->second);
+        if (place == row.position.end()) continue;
+        const ExprRef& index = read->operands[place->second];
+        if (!is_index(index) || index->name != own) return false;
+      }
+    }
+    return true;
   }
 
   void sort_topologically(std::vector<size_t>& members) const {

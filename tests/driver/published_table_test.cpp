@@ -11,7 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "tool.h"
+#include "tests/driver/tool.h"
 
 namespace fusegrad::test {
 namespace {

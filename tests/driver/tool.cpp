@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Child processes and small files for the tests of the tool.
-#include "tool.h"
+#include "tests/driver/tool.h"
 
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -41,9 +41,7 @@ std::string repository_path(const std::string& path) {
 }
 
 ToolRun run_tool(const std::vector<std::string>& arguments, const std::string& standard_input) {
-  const char* tool = std::getenv("FUSEGRAD_TOOL");
-  EXPECT_NE(tool, nullptr) << "FUSEGRAD_TOOL names the tool under test";
-  if (tool == nullptr) return {};
+  const char* tool = FUSEGRAD_TOOL;
   std::string folder = testing::TempDir() + "/fusegrad-run-" + std::to_string(getpid());
   std::filesystem::create_directories(folder);
   std::string in = folder + "/in";

@@ -13,7 +13,7 @@ struct ToolRun {
   std::string errors;  ///< stderr
 };
 
-/// Runs the tool named by FUSEGRAD_TOOL with these arguments.
+/// Runs the tool of this build with these arguments.
 ToolRun run_tool(const std::vector<std::string>& arguments, const std::string& standard_input = "");
 
 /// A fresh folder below the test's temporary folder.

@@ -5,7 +5,7 @@
 
 #include <filesystem>
 
-#include "tool.h"
+#include "tests/driver/tool.h"
 
 namespace fusegrad::test {
 namespace {
