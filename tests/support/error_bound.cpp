@@ -76,7 +76,10 @@ class Evaluator {
     if (is_comparison(e->op)) return compare(e->op, v[0], v[1]);
     if (e->op == Op::logical_not) return {v[0].value != 0 ? 0.0 : 1.0, v[0].error};
     if (!is_real(e->type.scalar)) return integer(*e, v);
-    return real(*e, v);
+    Bounded result = real(*e, v);
+    // 0 * infinity: what is uncertain stays so.
+    if (std::isnan(result.error)) result.error = infinite;
+    return result;
   }
 
  private:
