@@ -341,7 +341,7 @@ TEST(Slopes, OneElementGetsAllOfAReduction) {
   y: f64 = REDUCTION(i in 0..2, j in 0..3 where i + j > 0: w[i, j])
   result loss = y
 })";
-  for (const std::string& reduction : {"max", "min"}) {
+  for (const std::string reduction : {"max", "min"}) {
     std::string program = text;
     program.replace(program.find("REDUCTION"), 9, reduction);
     // All equal: the first that the condition lets through.
@@ -351,7 +351,7 @@ TEST(Slopes, OneElementGetsAllOfAReduction) {
 
 TEST(Slopes, ZeroAdjointsAnnihilate) {
   // The adjoint of each is `w - w * 1`, exactly 0; every slope is infinite or NaN at 0.
-  for (const std::string& f :
+  for (const std::string f :
        {"sqrt(w[i])", "rsqrt(w[i])", "log(w[i])", "1.0 / w[i]", "w[i] ^ 0.5", "w[i] ^ -1",
         "log1p(w[i] - 1.0)", "w[i] / w[i]", "custom(w[i], w[i], 1.0 / w[i])"}) {
     EXPECT_EQ(slopes("(if i == 0 then 0.0 else 1.0) * (" + f + ")", {0})[0], 0) << f;
