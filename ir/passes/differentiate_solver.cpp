@@ -338,7 +338,7 @@ class Solver {
     }
     // A range over rows whose size is a multiple of S: so is the range of k.
     const IndexRange& range = find(rest[0].atom->name)->range;
-    if (rest.size() == 1 && std::abs(rest[0].coefficient) == 1 && range.end.depends_on_rows() &&
+    if (rest.size() == 1 && rest[0].coefficient == 1 && range.end.depends_on_rows() &&
         range.begin == 0 && range.end.per_row % stride == 0) {
       split.steps = Extent::of_rows(context_.batch, range.end.per_row / stride);
     }

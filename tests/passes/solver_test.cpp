@@ -204,7 +204,7 @@ TEST(Solver, R2Digits) {
   ExprRef flat = add(mul(ix("i"), 6), ix("j"));
   EXPECT_EQ(solved(scatter_of(parse_ranges({{"i", n(4)}, {"j", n(6)}}),
                               {over(flat, 8), mod(flat, 8)}, {n(3), n(8)})),
-            "");
+            "[q in 0..3, q2 in 0..8]");
 }
 
 TEST(Solver, R3OneOfSeveral) {
@@ -218,7 +218,9 @@ TEST(Solver, R3OneOfSeveral) {
 
 TEST(Solver, R4Strides) {
   ExprRef window = sub(add(mul(ix("h"), 2), ix("k")), num(1));
-  EXPECT_EQ(solved(scatter_of(parse_ranges({{"h", n(16)}, {"k", n(3)}}), {window}, {n(32)})), "");
+  EXPECT_EQ(solved(scatter_of(parse_ranges({{"h", n(16)}, {"k", n(3)}}), {window}, {n(32)})),
+            "[q in 0..32] sum k in 0..2 where (q + 1) // 2 - k >= 0 and (q + 1) // 2 - k < 16 and "
+            "k * 2 + (q + 1) % 2 < 3");
   // A window as large as the stride: one element each, nothing to add up.
   EXPECT_EQ(solved(scatter_of(parse_ranges({{"h", n(4)}, {"k", n(3)}}),
                               {add(mul(ix("h"), 3), ix("k"))}, {n(12)})),
@@ -230,10 +232,12 @@ TEST(Solver, R4Strides) {
 
 TEST(Solver, R5Multiples) {
   EXPECT_EQ(
-      solved(scatter_of(parse_ranges({{"i", n(4)}}), {add(mul(ix("i"), 3), num(1))}, {n(12)})), "");
+      solved(scatter_of(parse_ranges({{"i", n(4)}}), {add(mul(ix("i"), 3), num(1))}, {n(12)})),
+      "[q in 0..12] where (q + 2) // 3 >= 1 and (q + 2) % 3 == 0");
   EXPECT_EQ(solved(scatter_of(parse_ranges({{"h", n(5)}, {"k", n(3)}}),
                               {add(mul(ix("h"), 2), mul(ix("k"), 4))}, {n(17)})),
-            "");
+            "[q in 0..17] sum k in 0..3 where q // 2 - k * 2 >= 0 and q // 2 - k * 2 < 5 and "
+            "q % 2 == 0");
 }
 
 TEST(Solver, R6Conditions) {
