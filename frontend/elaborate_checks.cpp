@@ -67,7 +67,6 @@ Scope Scope::with_mode(Mode wanted) const {
 }
 
 void Elaborator::report(const Frame* frame, Complaint complaint) {
-  ++report_count_;
   // A place in the model's own text needs no way to it; a place in a layer does. Three steps say
   // enough.
   int steps = 0;
@@ -79,8 +78,6 @@ void Elaborator::report(const Frame* frame, Complaint complaint) {
 }
 
 void Elaborator::report(const Scope& scope, Complaint complaint) {
-  // An argument that does not fit a function is usually wrong at several places of its body.
-  if (!scope.calls.empty() && reports_at_call_ && report_count_ > *reports_at_call_) return;
   for (size_t i = scope.calls.size(); i > 0 && scope.calls.size() - i < 3; --i) {
     complaint.other(scope.calls[i - 1], "in this call");
   }

@@ -20,12 +20,7 @@ Complaint::Complaint(std::string_view code, Span span, std::string message, std:
 }
 
 Complaint& Complaint::other(Span span, std::string label) {
-  if (!span.valid()) return *this;
-  // Of calls that call themselves, one label is enough.
-  for (const Label& label_before : diagnostic_.others) {
-    if (label_before.span == span && label_before.text == label) return *this;
-  }
-  diagnostic_.others.push_back({span, std::move(label)});
+  if (span.valid()) diagnostic_.others.push_back({span, std::move(label)});
   return *this;
 }
 

@@ -103,23 +103,6 @@ ExprRef Elaborator::index_expression(const ast::Expression& text, const ast::Exp
   return index;
 }
 
-void Elaborator::report_rank(const ast::Expression& e, const Value& base, size_t written,
-                             const Scope& scope) {
-  const std::string text = quote(e.base().span);
-  Complaint complaint("E0205", e.span,
-                      fmt::format("`{}` has rank {} but is indexed with {} {}", text,
-                                  base.shape.size(), written, written == 1 ? "index" : "indices"),
-                      fmt::format("{} {}", written, written == 1 ? "index" : "indices"));
-  if (std::optional<std::string> name = named_tensor(base)) {
-    complaint.other(current_->tensors.find(*name)->second.declared,
-                    fmt::format("this is `{}`", tensor_text(base)));
-  }
-  if (written == 2 && base.shape.size() > 2) {
-    complaint.help(fmt::format("to flatten it first, write `reshape({}, [...])`", text));
-  }
-  report(scope, std::move(complaint));
-}
-
 std::optional<std::vector<Elaborator::IndexPlace>> Elaborator::index_places(
     const ast::Expression& e, const Value& base, const Scope& scope) {
   const std::span<const ast::Expression> indices = e.indices();
@@ -138,7 +121,19 @@ std::optional<std::vector<Elaborator::IndexPlace>> Elaborator::index_places(
     written = written - 1 + scope.pack->size();
   }
   if (written != base.shape.size()) {
-    report_rank(e, base, written, scope);
+    const std::string text = quote(e.base().span);
+    Complaint complaint("E0205", e.span,
+                        fmt::format("`{}` has rank {} but is indexed with {} {}", text,
+                                    base.shape.size(), written, written == 1 ? "index" : "indices"),
+                        fmt::format("{} {}", written, written == 1 ? "index" : "indices"));
+    if (std::optional<std::string> name = named_tensor(base)) {
+      complaint.other(current_->tensors.find(*name)->second.declared,
+                      fmt::format("this is `{}`", tensor_text(base)));
+    }
+    if (written == 2 && base.shape.size() > 2) {
+      complaint.help(fmt::format("to flatten it first, write `reshape({}, [...])`", text));
+    }
+    report(scope, std::move(complaint));
     return std::nullopt;
   }
   std::vector<IndexPlace> places;
