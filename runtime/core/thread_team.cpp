@@ -3,9 +3,13 @@
 // costs one barrier per launch.
 #include "runtime/core/thread_team.h"
 
+#include <linux/futex.h>
 #include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <system_error>
 
 #include "runtime/core/exit_codes.h"
@@ -14,12 +18,16 @@ namespace fusegrad::runtime {
 
 namespace {
 
-// About 2 to 4 microseconds: longer than the threads of a balanced launch differ, shorter than a
-// time slice.
-constexpr int spins_on_free_cores = 100;
-// Giving the slice away costs less than sleeping when another thread of the team waits for this
-// core.
-constexpr int yields_before_sleep = 4;
+// About what it costs to sleep and be woken, on a virtual machine in particular: whoever spins that
+// long before it sleeps never waits more than twice as long as one that knew when to sleep. Far
+// shorter than a time slice.
+constexpr std::chrono::microseconds longest_spin(50);
+constexpr int pauses_between_looks_at_the_clock = 32;
+
+// Another process may hold a core for long. After so many waits in a row in which spinning was in
+// vain, only one of several spins, to find out whether the core is free again.
+constexpr uint32_t vain_spins_before_sleeping_at_once = 4;
+constexpr uint32_t waits_between_trials = 16;
 
 void pause_core() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -27,6 +35,19 @@ void pause_core() {
 #elif defined(__aarch64__)
   asm volatile("isb" ::: "memory");
 #endif
+}
+
+static_assert(sizeof(std::atomic<uint32_t>) == 4 && std::atomic<uint32_t>::is_always_lock_free);
+
+/// Sleeps while the word still is `value`; may return early.
+void sleep_while(std::atomic<uint32_t>& word, uint32_t value) {
+  syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAIT_PRIVATE, value, nullptr,
+          nullptr, 0);
+}
+
+void wake_all(std::atomic<uint32_t>& word) {
+  syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAKE_PRIVATE, INT32_MAX, nullptr,
+          nullptr, 0);
 }
 
 }  // namespace
@@ -53,7 +74,7 @@ TaskRange part_of_tasks(int64_t tasks, int thread, int thread_count) {
 Barrier::Barrier(int thread_count)
     : thread_count_(static_cast<uint32_t>(thread_count)),
       // Whoever spins with more threads than cores keeps the core from the one it waits for.
-      spins_(thread_count <= usable_cores() ? spins_on_free_cores : 0) {}
+      spins_(thread_count <= usable_cores()) {}
 
 void Barrier::wait() {
   if (thread_count_ == 1) return;
@@ -62,21 +83,36 @@ void Barrier::wait() {
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == thread_count_) {
     // Nobody arrives for the next round before the generation moves.
     arrived_.store(0, std::memory_order_relaxed);
+    // Sequentially consistent together with the sleepers' count: either this thread sees the
+    // sleeper, or the sleeper finds the generation changed. Without sleepers no system call is
+    // made.
     generation_.store(generation + 1, std::memory_order_seq_cst);
-    generation_.notify_all();
+    if (sleepers_.load(std::memory_order_seq_cst) != 0) wake_all(generation_);
     return;
   }
-  for (int spin = 0; spin < spins_; ++spin) {
-    if (generation_.load(std::memory_order_acquire) != generation) return;
-    pause_core();
+  const bool was_vain =
+      vain_spins_.load(std::memory_order_relaxed) >= vain_spins_before_sleeping_at_once;
+  const bool spins = spins_ && (!was_vain || generation % waits_between_trials == 0);
+  if (spins) {
+    const auto end = std::chrono::steady_clock::now() + longest_spin;
+    do {
+      for (int i = 0; i < pauses_between_looks_at_the_clock; ++i) {
+        if (generation_.load(std::memory_order_acquire) != generation) {
+          vain_spins_.store(0, std::memory_order_relaxed);
+          return;
+        }
+        pause_core();
+      }
+    } while (std::chrono::steady_clock::now() < end);
+    vain_spins_.store(vain_spins_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   }
-  for (int yield = 0; yield < yields_before_sleep; ++yield) {
-    if (generation_.load(std::memory_order_acquire) != generation) return;
-    std::this_thread::yield();
+  // Not std::atomic::wait, which yields before it sleeps: on a busy machine whoever yields waits
+  // for all other processes to have their turn, whoever sleeps is run soon after being woken.
+  sleepers_.fetch_add(1, std::memory_order_seq_cst);
+  while (generation_.load(std::memory_order_seq_cst) == generation) {
+    sleep_while(generation_, generation);
   }
-  while (generation_.load(std::memory_order_acquire) == generation) {
-    generation_.wait(generation, std::memory_order_acquire);
-  }
+  sleepers_.fetch_sub(1, std::memory_order_relaxed);
 }
 
 ThreadTeam::ThreadTeam(int thread_count) : thread_count_(thread_count), barrier_(thread_count) {}

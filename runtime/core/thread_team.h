@@ -13,9 +13,8 @@
 
 namespace fusegrad::runtime {
 
-/// All threads of a fixed number wait for each other. A waiting thread spins for a few
-/// microseconds, then gives its time slice away, then sleeps: with fewer free cores than threads
-/// the others get on.
+/// All threads of a fixed number wait for each other. A waiting thread spins for some microseconds
+/// and then sleeps until it is woken: with fewer free cores than threads the others get on.
 class Barrier {
  public:
   explicit Barrier(int thread_count);
@@ -24,10 +23,12 @@ class Barrier {
 
  private:
   const uint32_t thread_count_;
-  const int spins_;
+  const bool spins_;
   // On lines of their own: those who spin on the generation must not slow down those who arrive.
   alignas(64) std::atomic<uint32_t> arrived_{0};
   alignas(64) std::atomic<uint32_t> generation_{0};
+  std::atomic<uint32_t> sleepers_{0};
+  std::atomic<uint32_t> vain_spins_{0};  ///< in a row; a hint, so that lost updates do not matter
 };
 
 /// Tasks [begin, end).
