@@ -352,6 +352,21 @@ ValueRange RangeAnalysis::range_with_facts(const Sum& sum, int facts) const {
           best, add_ranges(scale_range(fact.range, factor), range_with_facts(rest, facts - 1)));
     }
   }
+  // d * (others + c * (x // d)) is d * others + c * x - c * (x % d), where facts about x count.
+  for (const auto& [key, term] : sum.terms) {
+    if (term.atom->kind != Atom::Kind::quotient) continue;
+    const int64_t divisor = term.atom->divisor;
+    Sum others = sum;
+    others.terms.erase(key);
+    Sum product;
+    if (!add_scaled(product, others, divisor) ||
+        !add_scaled(product, term.atom->inside, term.coefficient)) {
+      continue;
+    }
+    const ValueRange remainder = scale_range({0, divisor - 1}, -term.coefficient);
+    best = intersect(
+        best, solve_product(add_ranges(range_with_facts(product, facts - 1), remainder), divisor));
+  }
   return best;
 }
 
@@ -438,6 +453,13 @@ void RangeAnalysis::tighten() {
           const int64_t divisor = term.atom->divisor;
           facts_.push_back(
               {term.atom->inside, add_ranges(scale_range(sharper, divisor), {0, divisor - 1})});
+        }
+        if (term.atom->kind == Atom::Kind::remainder && facts_.size() < 64) {
+          // x = d * (x // d) + x % d
+          const int64_t divisor = term.atom->divisor;
+          const ValueRange quotient = divide_range(range_by_terms(term.atom->inside), divisor);
+          facts_.push_back(
+              {term.atom->inside, add_ranges(scale_range(quotient, divisor), sharper)});
         }
       }
     }

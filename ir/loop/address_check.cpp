@@ -73,12 +73,12 @@ class AddressChecker {
       auto found = values_.find(e->name);
       if (found != values_.end()) return found->second;
     }
-    if (e->op == Op::vector_sum || (is_narrow(*e) && is_arithmetic(e->op))) {
-      return unknown({e->type.scalar});
-    }
     Expr node = *e;
     node.type.lanes = 1;
     for (ExprRef& operand : node.operands) operand = one_lane(operand, known);
+    if (e->op == Op::vector_sum || (is_narrow(*e) && is_arithmetic(e->op))) {
+      return unknown(node);
+    }
     if (e->op == Op::read && lanes > e->operands[0]->type.lanes) {
       // Consecutive elements.
       node.operands[0] = make_binary(Op::add, node.operands[0], make_index(lane_index(lanes)));
@@ -104,8 +104,17 @@ class AddressChecker {
            op != Op::select && op != Op::minimum && op != Op::maximum;
   }
 
-  /// A value about which nothing is known but its type.
-  ExprRef unknown(Type type) { return make_variable(fmt::format("$unknown{}", ++unknowns_), type); }
+  /// A value about which nothing is known but its type, and whether it depends on data.
+  ExprRef unknown(const Expr& e) {
+    Expr index;
+    index.op = Op::index;
+    index.type = e.type;
+    index.name = fmt::format("$unknown{}", ++unknowns_);
+    for (const ExprRef& operand : e.operands) {
+      if (depends_on_data(operand)) from_data_.insert(index.name);
+    }
+    return make_node(std::move(index));
+  }
 
   /// Whether a later evaluation may give another value, or one that is not known here: loads,
   /// variables that are assigned, reals.
@@ -123,12 +132,6 @@ class AddressChecker {
       found = found || node.op == Op::read || node.op == Op::variable || node.op == Op::rand ||
               node.op == Op::normal || (node.op == Op::index && from_data_.contains(node.name));
     });
-    return found;
-  }
-
-  static bool is_clamped(const ExprRef& e) {
-    bool found = false;
-    walk(e, [&](const Expr& node) { found = found || node.op == Op::select; });
     return found;
   }
 
@@ -183,24 +186,39 @@ class AddressChecker {
   void check_access(const std::string& memory, const ExprRef& address, int lanes,
                     RangeAnalysis& known) {
     if (known.unreachable()) return;
-    const ExprRef at = one_lane(address, known);
+    const int64_t contiguous = address->type.lanes == 1 ? lanes : 1;
+    check_values(memory, one_lane(address, known), contiguous, false, known);
+  }
+
+  /// `at`: an address of one lane, reached under what is `known`; `clamped` where that includes the
+  /// condition of an `if` in the address.
+  void check_values(const std::string& memory, const ExprRef& at, int64_t contiguous, bool clamped,
+                    const RangeAnalysis& known) {
     const ValueRange range = known.range(at);
     if (range.min > range.max || known.unreachable()) return;
-    const int64_t contiguous = address->type.lanes == 1 ? lanes : 1;
     const int64_t elements = limits_.at(memory);
     const bool has_limit = elements >= 0;
     const bool not_before = range.min >= 0;
-    const bool not_behind = has_limit && range.max <= elements - contiguous;
+    // An input has at least one row, so that its first element exists.
+    const bool not_behind = range.max <= (has_limit ? elements : 1) - contiguous;
     if (not_before && not_behind) {
       ++count_.proven;
       return;
     }
     const bool outside = range.max < 0 || (has_limit && range.min > elements - contiguous);
-    // A clamped address, `if c then a else 0`, is inside because of c, which may hold more than
-    // intervals can tell; lowering is tested against T on random programs, and the evaluator checks
-    // every access.
-    if (!outside && (depends_on_data(at) || is_clamped(at))) {
-      ++count_.from_data;
+    if (at->op == Op::select && (clamped || !outside)) {
+      for (bool holds : {true, false}) {
+        RangeAnalysis branch = known;
+        branch.assume(at->operands[0], holds);
+        check_values(memory, at->operands[holds ? 1 : 2], contiguous, true, branch);
+      }
+      return;
+    }
+    // In a clamped address, `if c then a else 0`, c may say more about a than sums can tell (a
+    // product with a quotient), even that it is never evaluated. Lowering is tested against T on
+    // random programs, and the evaluator checks every access.
+    if (clamped || (!outside && depends_on_data(at))) {
+      ++(depends_on_data(at) ? count_.from_data : count_.clamped);
       return;
     }
     const auto end = [](int64_t value) {

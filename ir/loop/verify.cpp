@@ -343,6 +343,7 @@ class FunctionVerifier {
 
   void block(const LoopBlock& statements, int depth) {
     if (depth > maximum_block_depth) {
+      if (statements.empty()) return;
       return add("blocks are nested more than {} levels deep", maximum_block_depth);
     }
     scopes_.emplace_back();

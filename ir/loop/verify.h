@@ -12,7 +12,7 @@
 namespace fusegrad::ir {
 
 /// Largest scratch memory (`stack`) of one function, in bytes, so that no thread's stack overflows.
-inline constexpr int64_t maximum_stack_bytes = int64_t{1} << 20;
+inline constexpr int64_t maximum_stack_bytes = int64_t{1} << 22;
 
 /// How the addresses of a program were found to be in bounds.
 struct AddressCount {
@@ -20,6 +20,8 @@ struct AddressCount {
   /// Depend on loaded values, or on variables that change: what is loaded was checked when data was
   /// loaded (ranges of inputs, row numbers).
   int64_t from_data = 0;
+  /// Of the form `if c then a else 0` where `a` may be in bounds, but c was not seen to imply it.
+  int64_t clamped = 0;
 };
 
 /// Checks, for every number of rows from 1 to the batch:
