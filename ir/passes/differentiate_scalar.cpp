@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The derivative of every scalar operator, and the order in which adjoints meet at shared
-// subexpressions. Rules: docs/language.md, "Gradients as part of the language".
+// subexpressions. Rules: docs/language.md, "Gradients".
 #include "ir/passes/differentiate_scalar.h"
 
 #include <algorithm>

@@ -169,7 +169,11 @@ class Solver {
         right.terms.push_back({term.atom, -term.coefficient});
       }
     }
-    (v.form.constant > 0 ? left : right).constant = std::abs(v.form.constant);
+    if (v.form.constant > 0 || v.form.constant == INT64_MIN) {
+      left.constant = v.form.constant;
+    } else {
+      right.constant = -v.form.constant;
+    }
     if (left.is_constant()) std::swap(left, right);
     conditions_.push_back(make_binary(Op::equal, to_expr(left), to_expr(right)));
     erase_equation(i);
@@ -325,9 +329,9 @@ class Solver {
     LinearForm form;
     form.terms = rest;
     std::optional<Interval> values = interval(form, ranges_);
-    if (!values) return std::nullopt;
+    if (!values || values->min == INT64_MIN) return std::nullopt;
     std::optional<int64_t> width = checked_add(values->max, -values->min);
-    if (values->min == INT64_MIN || !width) return std::nullopt;
+    if (!width) return std::nullopt;
     StrideSplit split{v, rest, values->min, Extent::number(*width / stride + 1), 0};
     split.cost = static_cast<double>(split.steps.maximum) * cost_of(rest);
     for (const LinearForm::Term& term : terms) {

@@ -46,7 +46,7 @@ struct SolverContext {
   std::set<std::string> forbidden;
 };
 
-/// Solves map(domain) = target index by the rules R1 to R6 of docs/ir.md ("Gradients"):
+/// Solves map(domain) = target index by six rules:
 ///   R1  +-v + c               v is known
 ///   R2  v // m, v % n, ...    digits: v = sum of digit * weight; digits that nobody reads are
 ///   bound R3  several indices       the one with coefficient +-1 and the largest range is known,
