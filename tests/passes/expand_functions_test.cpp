@@ -9,8 +9,10 @@
 #include <cmath>
 #include <cstdlib>
 #include <functional>
+#include <future>
 #include <limits>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "ir/loop/evaluate.h"
@@ -180,25 +182,45 @@ void report(const std::string& text, const char* type, const Worst& worst) {
   fmt::print("{:16} {}  {:.4f} ulp at {:a}\n", text, type, worst.error, worst.at);
 }
 
-TEST(ExpandFunctions, EveryF32IsWithinItsBound) {
-  const char* exhaustive = std::getenv("FUSEGRAD_EXHAUSTIVE");
-  const uint64_t stride = exhaustive != nullptr && std::string(exhaustive) == "1" ? 1 : 4099;
-  for (const Function& f : functions()) {
-    Mapped<float> mapped(f.text, stride == 1 ? 64 : 8);
-    Worst worst;
-    std::vector<float> x;
-    auto check = [&] {
-      const std::vector<float> y = mapped(x);
-      for (size_t i = 0; i < x.size(); ++i) {
-        keep_worst(worst, ulp_error(y[i], f.exact(x[i])), x[i]);
-      }
-      x.clear();
-    };
-    for (uint64_t bits = 0; bits < (uint64_t{1} << 32); bits += stride) {
+/// The worst of every `stride`th f32 with bits in [begin, end).
+Worst worst_of_f32(const Function& f, uint64_t begin, uint64_t end, uint64_t stride) {
+  Mapped<float> mapped(f.text, stride == 1 ? 64 : 8);
+  Worst worst;
+  std::vector<float> x;
+  for (uint64_t bits = begin; bits < end;) {
+    x.clear();
+    for (; bits < end && x.size() < mapped.room; bits += stride) {
       x.push_back(std::bit_cast<float>(static_cast<uint32_t>(bits)));
-      if (x.size() == mapped.room) check();
     }
-    check();
+    const std::vector<float> y = mapped(x);
+    for (size_t i = 0; i < x.size(); ++i) {
+      keep_worst(worst, ulp_error(y[i], f.exact(x[i])), x[i]);
+    }
+  }
+  return worst;
+}
+
+TEST(ExpandFunctions, EveryF32IsWithinItsBound) {
+  constexpr uint64_t all = uint64_t{1} << 32;
+  const char* environment = std::getenv("FUSEGRAD_EXHAUSTIVE");
+  const bool exhaustive = environment != nullptr && std::string(environment) == "1";
+  for (const Function& f : functions()) {
+    Worst worst;
+    if (!exhaustive) {
+      worst = worst_of_f32(f, 0, all, 4099);
+    } else {
+      const uint64_t threads = std::max(1U, std::thread::hardware_concurrency());
+      std::vector<std::future<Worst>> parts;
+      for (uint64_t i = 0; i < threads; ++i) {
+        parts.push_back(std::async(std::launch::async, worst_of_f32, std::cref(f),
+                                   all / threads * i,
+                                   i + 1 == threads ? all : all / threads * (i + 1), 1));
+      }
+      for (std::future<Worst>& part : parts) {
+        const Worst found = part.get();
+        keep_worst(worst, found.error, found.at);
+      }
+    }
     report(f.text, "f32", worst);
     EXPECT_TRUE(worst.error <= f.bound_f32)
         << f.text << ": " << worst.error << " ulp at " << worst.at;
