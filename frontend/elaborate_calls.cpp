@@ -181,11 +181,15 @@ std::optional<std::vector<const ast::Argument*>> Elaborator::match_arguments(
       if (which == formals.size()) {
         std::vector<std::string> names;
         for (const Formal& formal : formals) names.emplace_back(formal.name);
-        report(scope,
-               Complaint(unknown_code, argument.name.span,
-                         fmt::format("`{}` has no argument `{}`", callee, argument.name.text),
-                         fmt::format("not an argument of `{}`", signature))
-                   .did_you_mean(argument.name.text, names));
+        Complaint complaint(unknown_code, argument.name.span,
+                            fmt::format("`{}` has no argument `{}`", callee, argument.name.text),
+                            fmt::format("not an argument of `{}`", signature));
+        complaint.did_you_mean(argument.name.text, names);
+        if (formals.size() == 1 && complaint.diagnostic().helps.empty()) {
+          complaint.help(fmt::format("write `{}({} = {})`", callee, formals[0].name,
+                                     quote(argument.value.span)));
+        }
+        report(scope, std::move(complaint));
         ok = false;
         continue;
       }
@@ -238,6 +242,23 @@ Value Elaborator::evaluate_function(const ast::Function& function, const ast::Ex
       match_arguments(call, formals, signature, "E0107", scope);
   if (!actual) return error();
 
+  // Arguments are the caller's; from here on one report is enough.
+  std::vector<Value> arguments;
+  for (const ast::Argument* argument : *actual) {
+    arguments.push_back(argument != nullptr ? evaluate(argument->value, argument_scope(scope))
+                                            : error());
+  }
+  const std::optional<int64_t> outer_reports = reports_at_call_;
+  const std::string outer_argument = integer_argument_;
+  if (scope.calls.empty()) {
+    reports_at_call_ = report_count_;
+    integer_argument_.clear();
+    for (size_t i = arguments.size(); i > 0; --i) {
+      if (arguments[i - 1].is_typed_integer())
+        integer_argument_ = quote((*actual)[i - 1]->value.span);
+    }
+  }
+
   Scope inner;
   inner.mode = wants_constant(scope) ? Scope::Mode::constant : Scope::Mode::element;
   inner.from_library = definitions_.is_library(function.span);
@@ -249,9 +270,9 @@ Value Elaborator::evaluate_function(const ast::Function& function, const ast::Ex
   inner.site = scope.frame != nullptr ? scope.frame : scope.site;
   for (size_t i = 0; i < formals.size(); ++i) {
     const ast::ValueParameter& parameter = function.parameters[i];
-    Value value = (*actual)[i] != nullptr ? evaluate((*actual)[i]->value, argument_scope(scope))
-                                          : evaluate(*parameter.default_value, inner);
-    inner.locals[parameter.name.text] = std::move(value);
+    inner.locals[parameter.name.text] = (*actual)[i] != nullptr
+                                            ? std::move(arguments[i])
+                                            : evaluate(*parameter.default_value, inner);
   }
   for (const ast::Statement& binding : function.bindings) {
     if (binding.names.empty()) continue;
@@ -259,6 +280,8 @@ Value Elaborator::evaluate_function(const ast::Function& function, const ast::Ex
   }
   Value value = evaluate(function.result, inner);
   if (!function.derivatives.empty()) value = evaluate_custom(function, inner, value);
+  reports_at_call_ = outer_reports;
+  integer_argument_ = outer_argument;
   return value;
 }
 

@@ -67,6 +67,7 @@ Scope Scope::with_mode(Mode wanted) const {
 }
 
 void Elaborator::report(const Frame* frame, Complaint complaint) {
+  ++report_count_;
   // A place in the model's own text needs no way to it; a place in a layer does. Three steps say
   // enough.
   int steps = 0;
@@ -74,10 +75,17 @@ void Elaborator::report(const Frame* frame, Complaint complaint) {
        at = at->caller, ++steps) {
     complaint.other(at->call, "in this call");
   }
+  const bool is_moved = complaint.blame_caller(definitions_.library_file());
+  if (is_moved && complaint.diagnostic().code == "E0401" && !integer_argument_.empty()) {
+    complaint.help(fmt::format("write `real({})`; the conversion costs no extra pass over memory",
+                               integer_argument_));
+  }
   reporter_.add(complaint);
 }
 
 void Elaborator::report(const Scope& scope, Complaint complaint) {
+  // An argument that does not fit a function is usually wrong at several places of its body.
+  if (!scope.calls.empty() && reports_at_call_ && report_count_ > *reports_at_call_) return;
   for (size_t i = scope.calls.size(); i > 0 && scope.calls.size() - i < 3; --i) {
     complaint.other(scope.calls[i - 1], "in this call");
   }

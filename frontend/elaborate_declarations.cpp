@@ -31,9 +31,12 @@ std::optional<Extent> Elaborator::evaluate_size(const ast::Expression& e, const 
   const bool is_too_small = value.integer.per_row != 0 ? value.integer.per_row < 0 && least > -1
                                                        : value.integer.maximum < least;
   if (is_too_small) {
-    report(scope, Complaint("E0304", e.span,
-                            least > 0 ? "a dimension is not positive" : "a size is negative",
-                            fmt::format("`{}` is {}", quote(e.span), size_text(value.integer))));
+    report(
+        scope,
+        Complaint("E0304", e.span, least > 0 ? "a dimension is not positive" : "a size is negative",
+                  quote(e.span) == size_text(value.integer)
+                      ? std::string()
+                      : fmt::format("`{}` is {}", quote(e.span), size_text(value.integer))));
     return std::nullopt;
   }
   return value.integer;

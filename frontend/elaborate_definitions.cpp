@@ -20,8 +20,23 @@ Complaint::Complaint(std::string_view code, Span span, std::string message, std:
 }
 
 Complaint& Complaint::other(Span span, std::string label) {
-  if (span.valid()) diagnostic_.others.push_back({span, std::move(label)});
+  if (!span.valid()) return *this;
+  // Of calls that call themselves, one label is enough.
+  for (const Label& label_before : diagnostic_.others) {
+    if (label_before.span == span && label_before.text == label) return *this;
+  }
+  diagnostic_.others.push_back({span, std::move(label)});
   return *this;
+}
+
+bool Complaint::blame_caller(uint32_t library_file) {
+  if (diagnostic_.primary.span.file != library_file) return false;
+  auto outside = std::find_if(diagnostic_.others.begin(), diagnostic_.others.end(),
+                              [&](const Label& label) { return label.span.file != library_file; });
+  if (outside == diagnostic_.others.end()) return false;
+  std::swap(diagnostic_.primary, *outside);
+  diagnostic_.helps.clear();
+  return true;
 }
 
 Complaint& Complaint::note(std::string text) {

@@ -28,6 +28,11 @@ class Complaint {
   /// "did you mean `...`?", if one of the candidates is similar.
   Complaint& did_you_mean(std::string_view word, const std::vector<std::string>& candidates);
 
+  /// What is wrong shows in the library, but the reader can only change the call that led there:
+  /// the first other place outside of `library_file` becomes the primary one. Advice about the text
+  /// of the library is dropped. False if there is no such place, or if nothing had to be moved.
+  bool blame_caller(uint32_t library_file);
+
   const Diagnostic& diagnostic() const { return diagnostic_; }
 
  private:

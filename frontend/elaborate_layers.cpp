@@ -89,7 +89,7 @@ bool Elaborator::bind_value_argument(const ast::LayerParameter& parameter,
       break;
   }
   if (!wanted.empty()) {
-    report(scope, Complaint("E0401", value.span, fmt::format("`{}` is {}", name, wanted),
+    report(scope, Complaint("E0401", value.span, fmt::format("`{}` must be {}", name, wanted),
                             found.kind == ValueKind::integer && !found.is_number()
                                 ? "this depends on the batch"
                                 : fmt::format("this is {}", type_text(found)))
@@ -133,7 +133,8 @@ bool Elaborator::bind_tensor_argument(const ast::LayerParameter& parameter,
                             type.element == ast::ElementName::f32 ||
                             type.element == ast::ElementName::f64;
     if (wants_real && stored != ScalarType::boolean) {
-      complaint.note("integers never become reals silently");
+      complaint.note(ir::is_real(stored) ? "types are never changed silently"
+                                         : "integers never become reals silently");
       complaint.help(fmt::format("write `{}({})`; the conversion costs no extra pass over memory",
                                  ast::spelling(type.element), text));
     }

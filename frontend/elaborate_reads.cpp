@@ -103,6 +103,23 @@ ExprRef Elaborator::index_expression(const ast::Expression& text, const ast::Exp
   return index;
 }
 
+void Elaborator::report_rank(const ast::Expression& e, const Value& base, size_t written,
+                             const Scope& scope) {
+  const std::string text = quote(e.base().span);
+  Complaint complaint("E0205", e.span,
+                      fmt::format("`{}` has rank {} but is indexed with {} {}", text,
+                                  base.shape.size(), written, written == 1 ? "index" : "indices"),
+                      fmt::format("{} {}", written, written == 1 ? "index" : "indices"));
+  if (std::optional<std::string> name = named_tensor(base)) {
+    complaint.other(current_->tensors.find(*name)->second.declared,
+                    fmt::format("this is `{}`", tensor_text(base)));
+  }
+  if (written == 2 && base.shape.size() > 2) {
+    complaint.help(fmt::format("to flatten it first, write `reshape({}, [...])`", text));
+  }
+  report(scope, std::move(complaint));
+}
+
 std::optional<std::vector<Elaborator::IndexPlace>> Elaborator::index_places(
     const ast::Expression& e, const Value& base, const Scope& scope) {
   const std::span<const ast::Expression> indices = e.indices();
@@ -121,19 +138,7 @@ std::optional<std::vector<Elaborator::IndexPlace>> Elaborator::index_places(
     written = written - 1 + scope.pack->size();
   }
   if (written != base.shape.size()) {
-    const std::string text = quote(e.base().span);
-    Complaint complaint("E0205", e.span,
-                        fmt::format("`{}` has rank {} but is indexed with {} {}", text,
-                                    base.shape.size(), written, written == 1 ? "index" : "indices"),
-                        fmt::format("{} {}", written, written == 1 ? "index" : "indices"));
-    if (std::optional<std::string> name = named_tensor(base)) {
-      complaint.other(current_->tensors.find(*name)->second.declared,
-                      fmt::format("this is `{}`", tensor_text(base)));
-    }
-    if (written == 2 && base.shape.size() > 2) {
-      complaint.help(fmt::format("to flatten it first, write `reshape({}, [...])`", text));
-    }
-    report(scope, std::move(complaint));
+    report_rank(e, base, written, scope);
     return std::nullopt;
   }
   std::vector<IndexPlace> places;
@@ -283,19 +288,25 @@ void Elaborator::report_bounds(const IndexPlace& place, const Value& base, const
   });
   const std::string size = size_text(extent);
   if (!bounds) {
+    // A range is a promise about integers; what is computed from reals cannot have one.
+    const bool is_promise_possible = source != nullptr && !ir::is_real(source->type);
     Complaint complaint("E0206", span, "this index has no known range",
-                        source != nullptr
+                        is_promise_possible
                             ? fmt::format("any `{}` may come in", ir::spelling(source->type))
-                            : "it may be anything");
-    if (source != nullptr) complaint.other(source->declared, "declared without a range");
-    complaint.note(
-        "indices that come from data are checked once when a batch is loaded, not in the kernel");
-    if (source != nullptr && source->is_input) {
+                            : "it may be any integer");
+    if (is_promise_possible) {
+      complaint.other(source->declared, "declared without a range");
+      complaint.note(
+          "indices that come from data are checked once when a batch is loaded, not in the kernel");
+    }
+    if (is_promise_possible && source->is_input) {
       complaint.help(
           fmt::format("declare `input {}: {} in 0..{}`", source_name, tensor_text(*source), size));
     } else {
-      complaint.help(fmt::format("write `clamp({}, 0, {} - 1)`, or give a default: `{} else 0]`",
-                                 quote(span), size, read));
+      const std::string last =
+          extent.per_row == 0 ? fmt::format("{}", extent.maximum - 1) : size + " - 1";
+      complaint.help(fmt::format("write `clamp({}, 0, {})`, or give a default: `{} else 0]`",
+                                 quote(span), last, read));
     }
     report(scope, std::move(complaint));
     return;
@@ -315,9 +326,12 @@ void Elaborator::report_bounds(const IndexPlace& place, const Value& base, const
     report(scope, std::move(complaint));
     return;
   }
+  // Ranges are computed for a full batch.
+  const std::string rows =
+      extent.per_row == 0 ? std::string() : fmt::format(" = 0..{}", extent.maximum);
   report(scope, Complaint("E0203", span, "this read can leave the tensor",
-                          fmt::format("ranges over {}, but dimension {} of `{}` is 0..{}", range,
-                                      place.dimension, tensor, size))
+                          fmt::format("ranges over {}, but dimension {} of `{}` is 0..{}{}", range,
+                                      place.dimension, tensor, size, rows))
                     .help(fmt::format(
                         "for a default outside, such as zero padding, write `{} else 0]`", read))
                     .help("or make the ranges of its indices smaller"));

@@ -46,6 +46,20 @@ const ast::Expression* compound_use(const ast::Expression& e, std::string_view n
   return nullptr;
 }
 
+/// The binder of that name in a reduction inside of `e`.
+const ast::Binder* find_binder(const ast::Expression& e, std::string_view name) {
+  for (const ast::Binder& binder : e.binders) {
+    if (!binder.is_ellipsis && binder.name.text == name) return &binder;
+  }
+  for (const ast::Expression& operand : e.operands) {
+    if (const ast::Binder* found = find_binder(operand, name)) return found;
+  }
+  for (const ast::Argument& argument : e.arguments) {
+    if (const ast::Binder* found = find_binder(argument.value, name)) return found;
+  }
+  return nullptr;
+}
+
 ir::Reduction tensor_reduction(ast::ReductionOperator op) {
   switch (op) {
     case ast::ReductionOperator::sum:
@@ -98,8 +112,10 @@ void Elaborator::collect_uses(const ast::Expression& e, std::string_view index, 
       Value base = read_base(e.base(), scope);
       if (base.is_error()) out.push_back({Extent{}, Span{}});  // the size is anybody's guess
       const size_t rank = base.shape.size();
-      // With another number of indices the read itself is an error, which is told later.
-      if (!base.is_error() && (has_ellipsis ? rank + 1 >= written : rank == written)) {
+      if (!base.is_error() && !has_ellipsis && rank != written) {
+        report_rank(e, base, written, scope);
+        out.push_back({Extent{}, Span{}});
+      } else if (!base.is_error() && (!has_ellipsis || rank + 1 >= written)) {
         size_t dimension = 0;
         for (const ast::Expression& i : e.indices()) {
           if (i.kind == ExpressionKind::ellipsis) {
@@ -130,6 +146,14 @@ std::optional<Extent> Elaborator::infer_extent(const ast::Binder& binder,
   }
   const IndexUse* first = declared != nullptr ? declared : uses.empty() ? nullptr : &uses[0];
   if (first == nullptr) {
+    if (const ast::Binder* inner = find_binder(body, name)) {
+      report(scope,
+             Complaint("E0105", inner->name.span, fmt::format("index `{}` is already bound", name),
+                       fmt::format("this would hide the outer `{}`", name))
+                 .other(binder.name.span, "first bound here")
+                 .help(fmt::format("give one of them another name, or drop the outer `{}`", name)));
+      return std::nullopt;
+    }
     const ast::Expression* compound = compound_use(body, name);
     // A body that is wrong already says nothing about sizes.
     if (compound == nullptr && body.kind == ExpressionKind::invalid) return std::nullopt;
@@ -323,9 +347,11 @@ Value Elaborator::lift_reduction(ast::ReductionOperator op, const std::vector<In
     return result == nullptr ? error() : Value::of_element(std::move(result), outer_shape);
   }
   if (body.value.is_boolean()) {
-    report(scope, Complaint("E0402", body.text->span,
-                            fmt::format("`{}` needs numbers, not `bool`", word), "this is `bool`")
-                      .help(fmt::format("write `{}(... if ... then 1 else 0)`", word)));
+    report(scope,
+           Complaint("E0402", body.text->span, fmt::format("`{}` needs numbers, not `bool`", word),
+                     "this is `bool`")
+               .help(fmt::format("write `{}if ... then 1 else 0)`",
+                                 quote({e.span.file, e.span.begin, body.text->span.begin}))));
     return error();
   }
   const bool is_mean = op == ast::ReductionOperator::mean;

@@ -568,10 +568,11 @@ void Elaborator::run_output(const ast::Statement& statement, Frame& frame) {
                      "an output is a tensor"));
     return;
   }
-  for (const ir::TensorResult& result : main_.program.results) {
-    if (result.kind != ir::TensorResultKind::output || result.label != name.text) continue;
+  auto [earlier, is_first] = output_spans_.emplace(name.text, name.span);
+  if (!is_first) {
     report(&frame, Complaint("E0106", name.span,
-                             fmt::format("`{}` is an output already", name.text), "named again"));
+                             fmt::format("`{}` is an output already", name.text), "named again")
+                       .other(earlier->second, "first named here"));
     return;
   }
   // The loss and the metrics are all that training reports.
@@ -591,10 +592,10 @@ std::optional<std::string> Elaborator::scalar_result(const ast::Statement& state
     report(&frame,
            Complaint("E0501", statement.value.span, fmt::format("{} must be a single number", what),
                      fmt::format("this is `{}`", tensor_text(value.value)))
-               .help(fmt::format("write `{} = mean({})`",
-                                 quote(statement.left_span.valid() ? statement.left_span
-                                                                   : statement.keyword_span),
-                                 quote(statement.value.span))));
+               .help(fmt::format(
+                   "write `{} mean({})`",
+                   quote({statement.span.file, statement.span.begin, statement.operator_span.end}),
+                   quote(statement.value.span))));
     return std::nullopt;
   }
   ExprRef real = real_operand(value, what, scope);

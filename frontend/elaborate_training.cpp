@@ -192,6 +192,8 @@ class TrainReader {
     Complaint complaint("E0705", entry.key.span,
                         fmt::format("`{}` is not a key of a train block", key), "unknown key");
     complaint.did_you_mean(key, names);
+    // What was meant is not missing as well.
+    for (const std::string& help : complaint.diagnostic().helps) meant_.push_back(help);
     if (contains(dropped_keys, key)) {
       complaint.note("there is one mode: results never depend on the number of threads");
       complaint.help("delete it");
@@ -202,6 +204,8 @@ class TrainReader {
   }
 
   void report_missing(std::string_view key, std::string_view example, std::string_view option) {
+    const std::string as_meant = fmt::format("did you mean `{}`?", key);
+    if (std::find(meant_.begin(), meant_.end(), as_meant) != meant_.end()) return;
     Complaint complaint("E0706", block_span(),
                         fmt::format("the train block does not say `{}`", key),
                         train_ != nullptr ? "missing here" : "there is no train block");
@@ -401,6 +405,7 @@ class TrainReader {
   Elaborator& elaborator_;
   Reporter& reporter_;
   const ast::Train* train_ = nullptr;
+  std::vector<std::string> meant_;  ///< "did you mean `epochs`?"
   std::map<std::string, const ast::Entry*, std::less<>> entries_;
 };
 
@@ -499,15 +504,29 @@ std::vector<DataSplit> bind_data(const ast::Data& data, const ast::Model& model,
     }
     std::map<std::string, DataBinding> bindings;
     std::map<std::string, Span> mentioned;
+    // What was not understood may well be what is missing: one message tells both.
+    std::string without_data;
+    for (const auto& [name, span] : declared) {
+      const bool is_bound =
+          std::any_of(split.entries.begin(), split.entries.end(),
+                      [&](const ast::Entry& entry) { return entry.key.text == name; });
+      if (name.empty() || is_bound) continue;
+      without_data += fmt::format("{}`{}`", without_data.empty() ? "" : ", ", name);
+    }
+    bool has_stranger = false;
     for (const ast::Entry& entry : split.entries) {
       if (entry.key.text.empty()) continue;
       mentioned.emplace(entry.key.text, entry.key.span);
       if (!declared.contains(entry.key.text)) {
-        reporter.add(Complaint("E0701", entry.key.span,
-                               fmt::format("the model has no input `{}`", entry.key.text),
-                               "nothing reads this")
-                         .other(model.name.span, "the model")
-                         .did_you_mean(entry.key.text, input_names));
+        Complaint complaint("E0701", entry.key.span,
+                            fmt::format("the model has no input `{}`", entry.key.text),
+                            "nothing reads this");
+        complaint.other(model.name.span, "the model").did_you_mean(entry.key.text, input_names);
+        if (!has_stranger && !without_data.empty()) {
+          complaint.note(fmt::format("in this split there are no data for {}", without_data));
+        }
+        reporter.add(std::move(complaint));
+        has_stranger = true;
         continue;
       }
       if (std::optional<DataBinding> binding = read_binding(entry, reporter)) {
@@ -515,7 +534,7 @@ std::vector<DataSplit> bind_data(const ast::Data& data, const ast::Model& model,
       }
     }
     for (const auto& [name, span] : declared) {
-      if (name.empty() || mentioned.contains(name)) continue;
+      if (name.empty() || mentioned.contains(name) || has_stranger) continue;
       reporter.add(
           Complaint("E0701", split.name.span,
                     fmt::format("the split `{}` has no data for the input `{}`", split_name, name),

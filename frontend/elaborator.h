@@ -347,6 +347,8 @@ class Elaborator {
   };
   enum class Bounds : uint8_t { inside, inside_by_condition, may_leave, failed };
   Bounds check_bounds(const IndexPlace& place, const Value& base, const Scope& scope);
+  /// E0205 for a read with `written` indices.
+  void report_rank(const ast::Expression& e, const Value& base, size_t written, const Scope& scope);
   bool is_inside(const ir::ExprRef& index, ir::Extent extent) const;
   void report_bounds(const IndexPlace& place, const Value& base, const Scope& scope);
   std::optional<std::vector<IndexPlace>> index_places(const ast::Expression& e, const Value& base,
@@ -460,6 +462,11 @@ class Elaborator {
   int64_t work_ = 0;
   int depth_ = 0;
   int64_t index_count_ = 0;
+  int64_t report_count_ = 0;                ///< repeated reports included
+  std::optional<int64_t> reports_at_call_;  ///< when the outermost function call began
+  /// Text of the first argument of the outermost function call that is an integer of some type.
+  std::string integer_argument_;
+  std::map<std::string, Span> output_spans_;
   std::map<std::string, int> statement_turns_;  ///< statements of each name, for random streams
   bool gave_up_ = false;
 };
