@@ -207,7 +207,7 @@ class Compiler {
                 "first line like `stage kernels`, found `{}`",
                 request_.from_path, first_line.substr(0, 60)));
       }
-      from_stage_ = *named;
+      from_stage_ = named;
       from_file_ = messages_.sources.add(request_.from_path, std::move(*text));
     }
     if (*from_stage_ != stage) return true;

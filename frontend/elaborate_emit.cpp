@@ -12,7 +12,6 @@
 
 namespace fusegrad::frontend {
 
-using ast::ExpressionKind;
 using ir::ExprRef;
 using ir::Extent;
 using ir::IndexRange;

@@ -115,6 +115,7 @@ void TextReader::tokenize(const SourceManager& sources, uint32_t file) {
     }
     const std::string_view rest = text.substr(at);
     Token token;
+    const size_t number_end = number_length(rest);
     size_t length = name_length(rest);
     const std::string_view word = rest.substr(0, length);
     if (word == "inf" || word == "nan") {
@@ -123,9 +124,10 @@ void TextReader::tokenize(const SourceManager& sources, uint32_t file) {
       token = {TokenKind::number, word, suffix, span(length)};
     } else if (length != 0) {
       token = {TokenKind::name, word, {}, span(length)};
-    } else if ((length = number_length(rest)) != 0) {
-      const std::string_view suffix = type_suffix(rest.substr(length));
-      const std::string_view number = rest.substr(0, length);
+    } else if (number_end != 0) {
+      const std::string_view number = rest.substr(0, number_end);
+      const std::string_view suffix = type_suffix(rest.substr(number_end));
+      length = number_end;
       if (!suffix.empty()) length += 1 + suffix.size();
       token = {TokenKind::number, number, suffix, span(length)};
     } else {
