@@ -145,6 +145,16 @@ int run(int argument_count, const char* const* arguments) {
   opt_app->add_option("STAGEFILE", opt_command.path, "a stage file; - is standard input");
   opt_app->callback([&] { exit_code = opt(opt_command); });
 
+  FmtCommand fmt_command;
+  CLI::App* fmt_app = app.add_subcommand("fmt", "rewrite model files in the canonical layout");
+  fmt_app
+      ->add_option("FILE", fmt_command.paths,
+                   "model files, folders of them; - formats standard input")
+      ->required();
+  fmt_app->add_flag("--check", fmt_command.check,
+                    "write nothing; print which files differ, exit 1 if any does");
+  fmt_app->callback([&] { exit_code = format_files(fmt_command); });
+
   CLI::App* list_app = app.add_subcommand("list", "what the library defines");
   list_app->callback([&] { exit_code = list(); });
 

@@ -11,6 +11,7 @@
 #include "driver/commands.h"
 #include "driver/compile.h"
 #include "driver/model_messages.h"
+#include "driver/text_file.h"
 #include "ir/kernel/parse.h"
 #include "ir/kernel/print.h"
 #include "ir/kernel/verify.h"
@@ -202,16 +203,6 @@ std::string print_level(const Level& level) {
   if (const auto* kernels = std::get_if<ir::KernelModule>(&level.module))
     return ir::print(*kernels);
   return ir::print(std::get<ir::LoopModule>(level.module));
-}
-
-Result<std::string> read_standard_input() {
-  std::string text;
-  std::array<char, 65536> piece;
-  while (size_t got = std::fread(piece.data(), 1, piece.size(), stdin)) {
-    text.append(piece.data(), got);
-    if (text.size() > (size_t{256} << 20)) return Error{"standard input: more than 256 MiB"};
-  }
-  return text;
 }
 
 }  // namespace

@@ -60,4 +60,11 @@ std::string opt_pass_list();
 /// Signatures and documentation of the library.
 int list();
 
+struct FmtCommand {
+  std::vector<std::string> paths;  ///< files, folders with `*.fg`, or "-": from stdin to stdout
+  bool check = false;              ///< print the names of those whose layout differs, write nothing
+};
+/// Rewrites the files in canonical layout. With `check`: exit code 1 when one differs.
+int format_files(const FmtCommand& command);
+
 }  // namespace fusegrad::driver

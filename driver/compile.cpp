@@ -7,6 +7,7 @@
 #include <chrono>
 #include <functional>
 
+#include "driver/text_file.h"
 #include "frontend/library.h"
 #include "frontend/parser.h"
 #include "ir/kernel/parse.h"

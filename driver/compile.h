@@ -71,7 +71,4 @@ std::string fusion_remarks(const Compilation& compilation, const SourceManager& 
 std::string dump_stages(const Compilation& compilation, const Messages& messages,
                         const std::string& folder);
 
-/// Reads a whole regular file of at most 256 MiB, or the reason why not.
-Result<std::string> read_text_file(const std::string& path);
-
 }  // namespace fusegrad::driver

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Stages as text: for `emit`, and for the dump folder.
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -122,40 +119,6 @@ std::string dump_stages(const Compilation& compilation, const Messages& messages
       return failed;
   }
   return write("31-fusion.txt", fusion_remarks(compilation, messages.sources, ""));
-}
-
-Result<std::string> read_text_file(const std::string& path) {
-  constexpr off_t maximum_bytes = off_t{256} << 20;
-  auto failed = [&](std::string_view what) { return Error{fmt::format("{}: {}", path, what)}; };
-  // O_NONBLOCK: opening a FIFO must not wait for a writer.
-  int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor < 0) return failed(std::strerror(errno));
-  struct stat status{};
-  std::string text;
-  std::string problem;
-  if (::fstat(descriptor, &status) != 0) {
-    problem = std::strerror(errno);
-  } else if (S_ISDIR(status.st_mode)) {
-    problem = "this is a folder, a file is needed";
-  } else if (!S_ISREG(status.st_mode)) {
-    problem = "not a regular file";
-  } else if (status.st_size > maximum_bytes) {
-    problem = fmt::format("{} bytes, more than the limit of {}", status.st_size, maximum_bytes);
-  } else {
-    text.resize(static_cast<size_t>(status.st_size));
-    size_t have = 0;
-    while (have < text.size()) {
-      ssize_t got = ::read(descriptor, text.data() + have, text.size() - have);
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) problem = std::strerror(errno);
-      if (got <= 0) break;
-      have += static_cast<size_t>(got);
-    }
-    text.resize(have);
-  }
-  ::close(descriptor);
-  if (!problem.empty()) return failed(problem);
-  return text;
 }
 
 }  // namespace fusegrad::driver

@@ -22,6 +22,7 @@
 #include "runtime/core/exit_codes.h"
 #include "runtime/core/file.h"
 #include "runtime/core/json_text.h"
+#include "runtime/core/replace_file.h"
 
 static_assert(std::endian::native == std::endian::little, "safetensors are little-endian");
 
@@ -50,18 +51,6 @@ const char* dtype_name(ElementType element) {
       return "F64";
   }
   return "";
-}
-
-std::string folder_of(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return ".";
-  return path.substr(0, slash == 0 ? 1 : slash);
-}
-
-/// Where the bytes have to go: a link's target, so that renaming does not replace the link.
-std::string follow_links(const std::string& path) {
-  const std::unique_ptr<char, void (*)(void*)> resolved(realpath(path.c_str(), nullptr), std::free);
-  return resolved ? std::string(resolved.get()) : path;
 }
 
 std::string header_text(const std::vector<NamedTensor>& tensors, const Metadata& metadata) {
@@ -98,15 +87,6 @@ int write_content(int descriptor, const std::string& header,
     const std::string_view bytes(reinterpret_cast<const char*>(tensor.bytes.data()),
                                  tensor.bytes.size());
     if (const int error = write_all(descriptor, bytes)) return error;
-  }
-  return 0;
-}
-
-/// fsync where the file system can; "cannot" is no failure of ours.
-int sync(int descriptor) {
-  while (fsync(descriptor) != 0) {
-    if (errno == EINTR) continue;
-    return errno == EINVAL || errno == ENOTSUP || errno == EROFS ? 0 : errno;
   }
   return 0;
 }
@@ -391,57 +371,9 @@ Expected<Unit> write_safetensors(const std::string& path, std::vector<NamedTenso
   Metadata all = metadata;
   all.emplace("format", "pt");
   const std::string header = header_text(tensors, all);
-  const std::string target = follow_links(path);
-  // At a file-size limit the system would end the process; ignored, the call reports an error
-  // instead.
-  const IgnoredSignal no_size_signal(SIGXFSZ);
-
-  struct stat status = {};
-  if (stat(target.c_str(), &status) == 0 && S_ISCHR(status.st_mode)) {
-    FileDescriptor device(open(target.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY));
-    if (!device.valid()) return cannot_save(path, system_message(errno));
-    if (const int error = write_content(device.number(), header, tensors)) {
-      return cannot_save(path, system_message(error));
-    }
-    if (const int error = device.close()) return cannot_save(path, system_message(error));
-    return Unit{};
-  }
-
-  const std::string folder = folder_of(target);
-  const size_t slash = target.rfind('/');
-  const std::string name = slash == std::string::npos ? target : target.substr(slash + 1);
-  const std::string prefix = slash == std::string::npos ? "" : target.substr(0, slash + 1);
-  FileDescriptor file;
-  std::string temporary;
-  for (int attempt = 0; attempt < 100 && !file.valid(); ++attempt) {
-    // Long names must leave room for the suffix (NAME_MAX is 255).
-    temporary = fmt::format("{}.{}.{}-{}.tmp", prefix, name.substr(0, 200), getpid(), attempt);
-    file = FileDescriptor(
-        open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666));
-    if (!file.valid() && errno != EEXIST) break;
-  }
-  if (!file.valid()) {
-    return cannot_save(
-        path, fmt::format("temporary file {}: {}", quoted(temporary), system_message(errno)));
-  }
-  const auto give_up = [&](int error) -> Expected<Unit> {
-    // Nothing can be done when this fails as well; the first reason is the one that helps.
-    (void)unlink(temporary.c_str());
-    return cannot_save(path, system_message(error));
-  };
-  if (const int error = write_content(file.number(), header, tensors)) return give_up(error);
-  // A file that only its owner could read stays so; where that is refused the usual permissions
-  // remain.
-  if (stat(target.c_str(), &status) == 0) (void)!fchmod(file.number(), status.st_mode & 0777);
-  if (const int error = sync(file.number())) return give_up(error);
-  if (const int error = file.close()) return give_up(error);
-  if (rename(temporary.c_str(), target.c_str()) != 0) return give_up(errno);
-  // The new name itself must survive a power cut.
-  FileDescriptor directory(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory.valid()) {
-    return errno == EACCES ? Expected<Unit>(Unit{}) : cannot_save(path, system_message(errno));
-  }
-  if (const int error = sync(directory.number())) return cannot_save(path, system_message(error));
+  const auto failed = replace_file(
+      path, [&](int descriptor) { return write_content(descriptor, header, tensors); });
+  if (failed) return cannot_save(path, *failed);
   return Unit{};
 }
 
