@@ -95,10 +95,19 @@ int run(int argument_count, const char* const* arguments) {
   train_app->add_flag("-q,--quiet", train_command.quiet, "no epoch lines");
   train_app->callback([&] { exit_code = train(train_command); });
 
-  ModelOptions check_model;
+  CheckCommand check_command;
   CLI::App* check_app = app.add_subcommand("check", "parse, elaborate and differentiate only");
-  add_model(check_app, check_model);
-  check_app->callback([&] { exit_code = check(check_model); });
+  add_model(check_app, check_command.model);
+  add_setting(check_app, check_command.model, "batch", "N", "rows of a batch");
+  add_assignments(check_app, "--set", check_command.model.settings, "any key of the train block");
+  check_app->add_flag("--json", check_command.json, "one JSON object a message");
+  check_app->callback([&] { exit_code = check(check_command); });
+
+  ExplainCommand explain_command;
+  CLI::App* explain_app = app.add_subcommand("explain", "what the code of a message means");
+  explain_app->add_option("CODE", explain_command.code, "such as E0203");
+  explain_app->add_flag("--all", explain_command.all, "all codes, as a page of Markdown");
+  explain_app->callback([&] { exit_code = explain(explain_command); });
 
   GradCheckCommand grad_check_command;
   CLI::App* grad_check_app =

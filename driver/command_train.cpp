@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// train, check, emit, list: the commands that read a model file.
+// train, emit, list: the commands that read a model file.
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -95,15 +95,6 @@ int train(const TrainCommand& command) {
   auto outcome = runtime::train(compilation->code.table, options);
   if (!outcome) return report_failure(outcome.error(), *compilation, messages);
   return outcome->exit_code;
-}
-
-int check(const ModelOptions& model) {
-  Messages messages;
-  CompileRequest request = request_for(model);
-  request.until = Stage::tensor_grad;
-  std::optional<Compilation> compilation = compile(request, messages);
-  report_messages(messages);
-  return compilation ? ExitCode::done : messages.exit_code;
 }
 
 int emit(const EmitCommand& command) {

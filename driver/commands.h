@@ -31,8 +31,20 @@ struct TrainCommand {
 };
 int train(const TrainCommand& command);
 
-/// Parses, elaborates and differentiates; prints nothing if all is well.
-int check(const ModelOptions& model);
+struct CheckCommand {
+  ModelOptions model;
+  bool json = false;  ///< one JSON object a message, on standard output
+};
+/// Parses, elaborates and differentiates; prints nothing if all is well. Reads no data. A file
+/// without a train block is checked as a model by itself.
+int check(const CheckCommand& command);
+
+struct ExplainCommand {
+  std::string code;  ///< such as "E0203"
+  bool all = false;  ///< all codes, as the page docs/errors.md
+};
+/// What a code means, with an example and its correction.
+int explain(const ExplainCommand& command);
 
 struct GradCheckCommand {
   ModelOptions model;

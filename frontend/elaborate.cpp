@@ -68,6 +68,20 @@ void warn_about_idle_parameters(const ir::TensorProgram& program,
   }
 }
 
+/// The data are bound to the inputs of training.
+void check_evaluation_inputs(const std::vector<ModelInput>& training,
+                             const std::vector<ModelInput>& evaluation, Reporter& reporter) {
+  std::set<std::string> known;
+  for (const ModelInput& input : training) known.insert(input.name);
+  for (const ModelInput& input : evaluation) {
+    if (known.contains(input.name)) continue;
+    reporter.add(Complaint("E0604", input.name_span,
+                           fmt::format("the input `{}` exists in evaluation only", input.name),
+                           "training never comes here")
+                     .help("declare it outside of `when training`"));
+  }
+}
+
 /// Training decides what is learned and saved.
 void check_evaluation_parameters(const std::vector<Elaborator::ParameterSite>& training,
                                  const std::vector<Elaborator::ParameterSite>& evaluation,
@@ -90,7 +104,6 @@ std::optional<Job> elaborate(const ast::File& model, const ast::File& library,
                              const ElaborateOptions& options, SourceManager& sources,
                              Diagnostics& diagnostics) {
   Reporter reporter(diagnostics);
-  const size_t errors_before = diagnostics.error_count();
   const Definitions definitions(model, library, reporter);
   const CommandLineValues command_line =
       parse_command_line(options, definitions, sources, diagnostics, reporter);
@@ -120,6 +133,7 @@ std::optional<Job> elaborate(const ast::File& model, const ast::File& library,
     // The other mode would repeat the same mistakes.
     if (diagnostics.error_count() == errors_in_blocks) evaluation.elaborate_model(*plan.model);
     check_evaluation_parameters(training.parameters(), evaluation.parameters(), reporter);
+    check_evaluation_inputs(training.inputs(), evaluation.inputs(), reporter);
     job.inputs = training.inputs();
     if (plan.data != nullptr) {
       job.splits = bind_data(*plan.data, *plan.model, job.inputs, reporter);
@@ -144,7 +158,7 @@ std::optional<Job> elaborate(const ast::File& model, const ast::File& library,
       job.update_rules.emplace(name, std::move(*rule));
     }
   }
-  if (diagnostics.error_count() != errors_before) return std::nullopt;
+  if (diagnostics.has_errors()) return std::nullopt;
 
   warn_about_idle_parameters(train, training.parameters(), reporter);
   job.module.programs.push_back(training.take_initial_program());

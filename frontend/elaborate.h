@@ -31,6 +31,9 @@ struct ElaborateOptions {
   bool needs_epochs = true;
   bool needs_optimizer = true;
   bool needs_data = true;
+  /// Without it, a file that has no train block is taken as a model by itself: nothing of the above
+  /// is needed, and a batch has 64 rows unless `train` says otherwise.
+  bool needs_train_block = true;
 };
 
 /// The train block, with defaults and the command line's values filled in.
@@ -87,10 +90,11 @@ struct Job {
 };
 
 /// Elaborates the only model of the file, or the one that its train block names. All mistakes that
-/// are found are added to `diagnostics`, one for each cause; nothing is returned if there are any.
-/// Expressions of kind `invalid` are passed over in silence: their error was reported by the
-/// parser. `sources` gets one more file for each value from the command line, so that messages can
-/// show it. Never fails in another way, whatever the trees hold; work is bounded.
+/// are found are added to `diagnostics`, one for each cause; nothing is returned if there are
+/// errors in it, the parser's included. Expressions of kind `invalid` are passed over in silence:
+/// their error was reported by the parser. `sources` gets one more file for each value from the
+/// command line, so that messages can show it. Never fails in another way, whatever the trees hold;
+/// work is bounded.
 std::optional<Job> elaborate(const ast::File& model, const ast::File& library,
                              const ElaborateOptions& options, SourceManager& sources,
                              Diagnostics& diagnostics);

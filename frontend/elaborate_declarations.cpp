@@ -112,7 +112,9 @@ void Elaborator::run_parameter(const ast::Statement& statement, Frame& frame) {
   if (statement.names.empty() || !statement.type) return;
   const ast::Identifier& name = statement.names[0];
   const bool is_state = statement.kind == StatementKind::state;
-  std::optional<ResolvedType> type = resolve_type(*statement.type, frame);
+  // A type that could not be read was reported by the parser; the name is known all the same.
+  std::optional<ResolvedType> type;
+  if (statement.type->span.valid()) type = resolve_type(*statement.type, frame);
   if (type) {
     for (const Extent& extent : type->shape) {
       if (!extent.depends_on_rows()) continue;
@@ -230,7 +232,9 @@ void Elaborator::initialise(const ast::Statement& statement, const std::string& 
 void Elaborator::run_input(const ast::Statement& statement, Frame& frame) {
   if (statement.names.empty() || !statement.type) return;
   const ast::Identifier& name = statement.names[0];
-  std::optional<ResolvedType> type = resolve_type(*statement.type, frame);
+  // A type that could not be read was reported by the parser; the name is known all the same.
+  std::optional<ResolvedType> type;
+  if (statement.type->span.valid()) type = resolve_type(*statement.type, frame);
   if (type) {
     const Extent rows = Extent::of_rows(options_.batch.value_or(1));
     bool ok = !type->shape.empty() && type->shape[0] == rows;

@@ -57,8 +57,34 @@ Complaint& Complaint::did_you_mean(std::string_view word,
   return help(fmt::format("did you mean `{}`?", similar));
 }
 
+namespace {
+
+/// Errors after which the tree lacks something that the text has.
+constexpr std::array<std::string_view, 8> damaging_codes = {"E0001", "E0002", "E0005", "E0006",
+                                                            "E0009", "E0013", "E0016", "E0018"};
+/// Complaints that something is missing.
+constexpr std::array<std::string_view, 7> missing_codes = {"E0101", "E0102", "E0110", "E0505",
+                                                           "E0701", "E0706", "E0708"};
+
+template <size_t n>
+bool is_one_of(const std::array<std::string_view, n>& codes, std::string_view code) {
+  return std::find(codes.begin(), codes.end(), code) != codes.end();
+}
+
+}  // namespace
+
+Reporter::Reporter(Diagnostics& diagnostics) : diagnostics_(diagnostics) {
+  for (const Diagnostic& diagnostic : diagnostics.all()) {
+    is_text_damaged_ = is_text_damaged_ || is_one_of(damaging_codes, diagnostic.code);
+  }
+}
+
 void Reporter::add(const Complaint& complaint) {
   const Diagnostic& diagnostic = complaint.diagnostic();
+  // What has no place was never written: the parser stopped before it.
+  const bool follows_from_damage =
+      is_one_of(missing_codes, diagnostic.code) || !diagnostic.primary.span.valid();
+  if (is_text_damaged_ && follows_from_damage) return;
   const Span span = diagnostic.primary.span;
   if (!said_.insert({diagnostic.code, span.file, span.begin, span.end, diagnostic.message})
            .second) {
@@ -113,6 +139,22 @@ void add_named(std::vector<const T*>& list, const T& item, std::string_view what
   list.push_back(&item);
 }
 
+/// Found where the function is defined: it may never be called.
+void check_derivatives(const ast::Function& function, Reporter& reporter) {
+  std::vector<std::string> names;
+  for (const ast::ValueParameter& parameter : function.parameters) {
+    names.push_back(parameter.name.text);
+  }
+  for (const ast::Derivative& derivative : function.derivatives) {
+    const std::string& name = derivative.parameter.text;
+    if (name.empty() || std::find(names.begin(), names.end(), name) != names.end()) continue;
+    reporter.add(Complaint("E0101", derivative.parameter.span,
+                           fmt::format("`{}` has no parameter `{}`", function.name.text, name),
+                           "no derivative by it")
+                     .did_you_mean(name, names));
+  }
+}
+
 void collect(const ast::File& file, FileDefinitions& out, Reporter& reporter) {
   // Functions, layers and optimizers are told apart by their place, but one name for two of them
   // would only confuse.
@@ -136,10 +178,14 @@ void collect(const ast::File& file, FileDefinitions& out, Reporter& reporter) {
       }
     } else if (const auto* function = std::get_if<ast::Function>(&item)) {
       add_once(out.functions, *function, callable, reporter);
+      check_derivatives(*function, reporter);
     } else if (const auto* layer = std::get_if<ast::Layer>(&item)) {
       add_once(out.layers, *layer, callable, reporter);
     } else if (const auto* optimizer = std::get_if<ast::Optimizer>(&item)) {
       add_once(out.optimizers, *optimizer, callable, reporter);
+      if (!optimizer->is_transform && optimizer->subjects.size() == 1) {
+        report_lone_subject(*optimizer, reporter);
+      }
     } else if (const auto* model = std::get_if<ast::Model>(&item)) {
       add_named(out.models, *model, "model", reporter);
     } else if (const auto* data = std::get_if<ast::Data>(&item)) {
@@ -157,6 +203,12 @@ auto find_in(const Table& table, std::string_view name) -> typename Table::mappe
 }
 
 }  // namespace
+
+void report_lone_subject(const ast::Optimizer& optimizer, Reporter& reporter) {
+  reporter.add(Complaint("E0107", optimizer.subjects[0].span,
+                         "an optimizer is for a parameter and its gradient", "only one name")
+                   .help("write `for p, g`"));
+}
 
 bool is_builtin_function(std::string_view name) {
   return std::find(builtin_functions.begin(), builtin_functions.end(), name) !=

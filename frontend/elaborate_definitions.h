@@ -43,7 +43,9 @@ class Complaint {
 /// and a model is elaborated for training and for evaluation.
 class Reporter {
  public:
-  explicit Reporter(Diagnostics& diagnostics) : diagnostics_(diagnostics) {}
+  /// What the parser found is in `diagnostics` already. After errors of syntax, what seems to be
+  /// missing may well be what could not be read: no complaint says so.
+  explicit Reporter(Diagnostics& diagnostics);
   void add(const Complaint& complaint);
   bool has_errors() const { return error_count_ != 0; }
   size_t error_count() const { return error_count_; }
@@ -55,6 +57,7 @@ class Reporter {
   Diagnostics& diagnostics_;
   std::set<std::tuple<std::string, uint32_t, uint32_t, uint32_t, std::string>> said_;
   size_t error_count_ = 0;
+  bool is_text_damaged_ = false;
 };
 
 /// What one file defines. The pointers point into the ast::File.
@@ -94,6 +97,9 @@ class Definitions {
   FileDefinitions library_;
   uint32_t library_file_;
 };
+
+/// E0107 for an optimizer `for p` without a name for the gradient.
+void report_lone_subject(const ast::Optimizer& optimizer, Reporter& reporter);
 
 /// Whether a word is a function that the compiler itself provides: exp, max, real, reshape, ...
 bool is_builtin_function(std::string_view name);

@@ -46,14 +46,25 @@ void Elaborator::run(const ast::Statement& statement, Frame& frame) {
     case StatementKind::update:
       return run_update(statement, frame);
     case StatementKind::input:
-      return run_input(statement, frame);
     case StatementKind::output:
-      return run_output(statement, frame);
     case StatementKind::loss:
-      return run_loss(statement, frame);
     case StatementKind::metric:
-      return run_metric(statement, frame);
+      return run_of_model(statement, frame);
   }
+}
+
+void Elaborator::run_of_model(const ast::Statement& statement, Frame& frame) {
+  // In a layer the parser has reported them; a name that was to be defined is known from here on.
+  if (frame.call.valid()) {
+    if (statement.kind == StatementKind::input && !statement.names.empty()) {
+      frame.names[statement.names[0].text] = {};
+    }
+    return;
+  }
+  if (statement.kind == StatementKind::input) run_input(statement, frame);
+  if (statement.kind == StatementKind::output) run_output(statement, frame);
+  if (statement.kind == StatementKind::loss) run_loss(statement, frame);
+  if (statement.kind == StatementKind::metric) run_metric(statement, frame);
 }
 
 Scope Elaborator::frame_scope(Frame& frame, Scope::Mode mode) const {

@@ -124,7 +124,7 @@ class TrainReader {
     read_batch(plan);
     if (const ast::Entry* entry = find("epochs")) {
       plan.settings.epochs = number(*entry, 1, int64_t{1} << 40).value_or(0);
-    } else if (options_.needs_epochs) {
+    } else if (needs(options_.needs_epochs)) {
       report_missing("epochs", "epochs = 10", "--epochs 10");
     }
     if (const ast::Entry* entry = find("seed")) {
@@ -139,7 +139,7 @@ class TrainReader {
     read_precision(plan);
     if (const ast::Entry* entry = find("optimizer")) {
       read_optimizer(*entry, plan);
-    } else if (options_.needs_optimizer) {
+    } else if (needs(options_.needs_optimizer)) {
       report_missing("optimizer", "optimizer = sgd(lr = 0.1)", "");
     }
     return plan;
@@ -149,6 +149,11 @@ class TrainReader {
   const ast::Entry* find(std::string_view key) const {
     auto found = entries_.find(key);
     return found == entries_.end() ? nullptr : found->second;
+  }
+
+  /// Whether what the command needs is needed from this file.
+  bool needs(bool by_command) const {
+    return by_command && (train_ != nullptr || options_.needs_train_block);
   }
 
   /// The place to point to for what is missing.
@@ -307,13 +312,13 @@ class TrainReader {
   }
 
   const ast::Data* read_data() {
-    return read_named("data", "data block", definitions_.model().data, options_.needs_data);
+    return read_named("data", "data block", definitions_.model().data, needs(options_.needs_data));
   }
 
   void read_batch(TrainPlan& plan) {
     const ast::Entry* entry = find("batch");
     if (entry == nullptr) {
-      report_missing("batch", "batch = 128", "--batch 128");
+      if (needs(true)) report_missing("batch", "batch = 128", "--batch 128");
       return;
     }
     plan.settings.batch_span = entry->value.span;
@@ -369,12 +374,7 @@ class TrainReader {
       return;
     }
     if (optimizer->subjects.size() != 2) {
-      if (optimizer->subjects.size() == 1) {
-        reporter_.add(Complaint("E0107", optimizer->subjects[0].span,
-                                "an optimizer is for a parameter and its gradient", "only one name")
-                          .help("write `for p, g`"));
-      }
-      return;
+      return;  // reported with its definition
     }
     plan.optimizer = &call;
     const ast::Entry* learning_rate = find("lr");

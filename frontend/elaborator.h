@@ -382,6 +382,8 @@ class Elaborator {
   void run_bind(const ast::Statement& statement, Frame& frame);
   void run_define(const ast::Statement& statement, Frame& frame);
   void run_update(const ast::Statement& statement, Frame& frame);
+  /// Inputs, outputs, losses and metrics.
+  void run_of_model(const ast::Statement& statement, Frame& frame);
   void run_input(const ast::Statement& statement, Frame& frame);
   void run_output(const ast::Statement& statement, Frame& frame);
   void run_loss(const ast::Statement& statement, Frame& frame);

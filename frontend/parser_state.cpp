@@ -286,7 +286,9 @@ void Parser::end_of_statement() {
     return;
   size_t begin = at_;
   TokenKind kind = current().kind;
-  Diagnostic& diagnostic = unexpected_with_label("a statement ends where the next one begins");
+  Diagnostic& diagnostic =
+      unexpected_with_label(in_entries_ ? "expected the next `key = value`, or `}`"
+                                        : "a statement ends where the next one begins");
   if (kind == TokenKind::assign) {
     diagnostic.primary.text = "there is one `=` in a statement";
     diagnostic.helps.push_back("to compare, write `==`");

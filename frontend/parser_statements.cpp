@@ -219,8 +219,14 @@ bool Parser::parse_declaration(BlockKind kind, ast::Statement& out) {
   out.operator_span = span_of(current());
   if (!expect(TokenKind::assign, "`=` and the initial value") || !parse_expression(out.value))
     return false;
+  if (word == TokenKind::word_state && at(TokenKind::at)) {
+    unexpected_with_label("tags are for parameters: optimizers look at them");
+    return false;
+  }
+  Uniqueness tags(*this);
   while (accept(TokenKind::at)) {
     if (!expect_name(out.tags.emplace_back(), NameCase::lower, "the name of a tag")) return false;
+    tags.add(out.tags.back(), "tag");
   }
   return true;
 }

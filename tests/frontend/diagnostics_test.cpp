@@ -7,12 +7,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "frontend/diagnostic_codes.h"
 #include "frontend/lexer.h"
 #include "frontend/parser.h"
 
@@ -725,20 +723,6 @@ TEST(Messages, SeveralPerRunInTheOrderOfTheText) {
               ::testing::ElementsAre("E0001 2:9", "E0008 3:7", "E0002 4:12", "E0016 5:18",
                                      "E0015 6:12", "E0001 8:10", "E0007 9:11", "E0001 10:17"));
   EXPECT_EQ(file.items.size(), 4U);
-}
-
-TEST(DiagnosticCodes, AreSortedUniqueAndHaveTitles) {
-  std::string_view previous;
-  for (const DiagnosticCode& entry : diagnostic_codes) {
-    EXPECT_FALSE(entry.title.empty());
-    EXPECT_EQ(entry.title.find('\n'), std::string_view::npos);
-    EXPECT_EQ(entry.code.size(), 5U);
-    EXPECT_LE(previous.substr(previous.empty() ? 0 : 1), entry.code.substr(1));  // after the E or W
-    previous = entry.code;
-  }
-  std::set<std::string_view> unique;
-  for (const DiagnosticCode& entry : diagnostic_codes)
-    EXPECT_TRUE(unique.insert(entry.code).second) << entry.code;
 }
 
 }  // namespace

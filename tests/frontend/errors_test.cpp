@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// What a mistake in a model file looks like: each errors/NAME.fg against errors/NAME.expected, and
-// each code that elaboration may report has such a file.
+// What a mistake in a model file looks like: each errors/NAME.fg against errors/NAME.expected.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -12,14 +11,12 @@
 #include <string>
 #include <vector>
 
-#include "frontend/diagnostic_codes.h"
 #include "tests/frontend/elaborate_support.h"
 
 namespace fusegrad::frontend {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 
 std::filesystem::path folder() {
   return std::filesystem::path(FUSEGRAD_SOURCE_DIR) / "tests" / "frontend" / "errors";
@@ -69,20 +66,6 @@ TEST_P(Errors, LookAsExpected) {
 
 INSTANTIATE_TEST_SUITE_P(Files, Errors, ::testing::ValuesIn(cases()),
                          [](const auto& param) { return param.param; });
-
-TEST(ErrorCodes, EachOfElaborationHasAFile) {
-  const std::vector<std::string> names = cases();
-  std::vector<std::string> missing;
-  for (const DiagnosticCode& entry : diagnostic_codes) {
-    const std::string code(entry.code);
-    // Syntax errors (E00xx but E0004) are the parser's, the command line has no file.
-    if ((code.starts_with("E00") && code != "E0004") || code == "E0709") continue;
-    const bool found = std::any_of(names.begin(), names.end(),
-                                   [&](const std::string& name) { return name.starts_with(code); });
-    if (!found) missing.push_back(code);
-  }
-  EXPECT_THAT(missing, IsEmpty());
-}
 
 }  // namespace
 }  // namespace fusegrad::frontend
