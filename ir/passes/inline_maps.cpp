@@ -3,6 +3,7 @@
 // tensors which are only another view of something else never exist.
 #include <algorithm>
 #include <optional>
+#include <unordered_map>
 
 #include "ir/passes/fold.h"
 #include "ir/passes/simplify_steps.h"
@@ -23,19 +24,47 @@ struct Use {
   ExprRef read;
 };
 
-std::vector<Use> uses_of(const TensorProgram& program, const std::string& name) {
-  std::vector<Use> uses;
-  for (size_t i = 0; i < program.statements.size(); ++i) {
-    auto collect = [&](const ExprRef& node) {
-      if (node->op == Op::read && node->name == name) uses.push_back({i, node});
-      return node;
-    };
-    if (program.statements[i].condition != nullptr)
-      rewrite(program.statements[i].condition, collect);
-    rewrite(program.statements[i].value, collect);
+/// Who reads each tensor, kept up to date while maps disappear, so that the work for one map does
+/// not grow with the program.
+class Readers {
+ public:
+  explicit Readers(const TensorProgram& program) {
+    for (size_t i = 0; i < program.statements.size(); ++i) {
+      visit_reads(program.statements[i], [&](const Expr& read) { of_[read.name].insert(i); });
+    }
   }
-  return uses;
-}
+
+  /// All reads of the tensor, in the order of the statements.
+  std::vector<Use> uses(const TensorProgram& program, const std::string& name) const {
+    std::vector<Use> uses;
+    auto found = of_.find(name);
+    if (found == of_.end()) return uses;
+    for (size_t reader : found->second) {
+      auto collect = [&](const ExprRef& node) {
+        if (node->op == Op::read && node->name == name) uses.push_back({reader, node});
+        return node;
+      };
+      const TensorStatement& statement = program.statements[reader];
+      if (statement.condition != nullptr) rewrite(statement.condition, collect);
+      rewrite(statement.value, collect);
+    }
+    return uses;
+  }
+
+  /// Statement `number`, a map, now stands in all of its readers.
+  void inlined(const TensorStatement& map, size_t number) {
+    const std::set<size_t> readers = std::move(of_[map.name]);
+    of_.erase(map.name);
+    visit_reads(map, [&](const Expr& read) {
+      std::set<size_t>& of_source = of_[read.name];
+      of_source.erase(number);
+      of_source.insert(readers.begin(), readers.end());
+    });
+  }
+
+ private:
+  std::unordered_map<std::string, std::set<size_t>> of_;
+};
 
 int64_t elements(const std::vector<IndexRange>& indices) {
   int64_t count = 1;
@@ -92,8 +121,8 @@ bool reads_each_element_once(const TensorStatement& map, const TensorStatement& 
   return true;
 }
 
-bool worth_inlining(const TensorProgram& program, const TensorStatement& map,
-                    const std::vector<Use>& uses) {
+bool worth_inlining(const TensorProgram& program, const std::set<std::string>& declared,
+                    const TensorStatement& map, const std::vector<Use>& uses) {
   int64_t weight = instruction_weight(map.value);
   if (is_view(map)) return true;
   if (map.indices.empty() && weight <= 4) return true;
@@ -101,7 +130,7 @@ bool worth_inlining(const TensorProgram& program, const TensorStatement& map,
   bool only_declared = true;
   visit_reads(map, [&](const Expr& read) {
     read_rank = std::max(read_rank, static_cast<int64_t>(read.index_count()));
-    only_declared = only_declared && program.find_declaration(read.name) != nullptr;
+    only_declared = only_declared && declared.contains(read.name);
   });
   if (read_rank < static_cast<int64_t>(map.indices.size()) && weight <= 2) return true;
   if (uses.size() == 1 && !has_random(map.value) &&
@@ -151,11 +180,17 @@ bool can_push_into_guard(const TensorStatement& map) {
 
 bool inline_maps(TensorProgram& program) {
   bool changed = false;
-  std::set<std::string> roots = root_names(program);
+  const std::set<std::string> roots = root_names(program);
+  std::set<std::string> declared;
+  for (const TensorDeclaration& declaration : program.declarations) {
+    declared.insert(declaration.name);
+  }
+  Readers readers(program);
+  std::vector<bool> gone(program.statements.size(), false);
   for (size_t i = 0; i < program.statements.size(); ++i) {
     const TensorStatement map = program.statements[i];
     if (map.reduction != Reduction::none || roots.contains(map.name)) continue;
-    std::vector<Use> uses = uses_of(program, map.name);
+    const std::vector<Use> uses = readers.uses(program, map.name);
     if (uses.empty()) continue;
     bool guarded =
         std::any_of(uses.begin(), uses.end(), [](const Use& use) { return use.read->has_else; });
@@ -165,7 +200,7 @@ bool inline_maps(TensorProgram& program) {
                  maximum_inlined_nodes &&
              map.value->node_count() > 8;
     });
-    if (too_large || !worth_inlining(program, map, uses)) continue;
+    if (too_large || !worth_inlining(program, declared, map, uses)) continue;
     for (const Use& use : uses) {
       TensorStatement& reader = program.statements[use.reader];
       IndexRanges ranges = ranges_of(reader.indices, reader.binders, program.batch);
@@ -181,10 +216,12 @@ bool inline_maps(TensorProgram& program) {
         return inside == nullptr ? body : make_select(inside, body, node->else_value());
       });
     }
-    program.statements.erase(program.statements.begin() + static_cast<std::ptrdiff_t>(i));
-    --i;
+    readers.inlined(map, i);
+    gone[i] = true;
     changed = true;
   }
+  size_t number = 0;
+  std::erase_if(program.statements, [&](const TensorStatement&) { return gone[number++]; });
   return changed;
 }
 

@@ -2,6 +2,8 @@
 // Temporaries share one arena: each lives from the launch that writes it to the last launch that
 // reads it.
 #include <algorithm>
+#include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "ir/passes/passes.h"
@@ -11,6 +13,12 @@ namespace fusegrad::ir {
 namespace {
 
 constexpr int64_t alignment = 64;
+
+/// Launches that use a buffer: the first and the last.
+struct Use {
+  size_t first = 0;
+  size_t last = 0;
+};
 
 struct Life {
   Buffer* buffer;
@@ -25,31 +33,32 @@ int64_t aligned(int64_t bytes) { return (bytes + alignment - 1) / alignment * al
 
 KernelProgram plan_memory(const KernelProgram& program) {
   KernelProgram result = program;
+  std::unordered_map<std::string, Use> uses;
+  for (size_t l = 0; l < result.launches.size(); ++l) {
+    const auto use = [&](const std::string& name) {
+      auto [found, is_first] = uses.try_emplace(name, Use{l, l});
+      found->second.last = l;
+    };
+    const auto visit = [&](const Expr& node) {
+      if (node.op == Op::read) use(node.name);
+    };
+    for (const Kernel& kernel : result.launches[l].kernels) {
+      for (const KernelStatement& statement : kernel.statements) {
+        if (statement.storage != Storage::local) use(statement.name);
+        if (statement.condition != nullptr) walk(statement.condition, visit);
+        walk(statement.value, visit);
+      }
+    }
+  }
   std::vector<Life> lives;
   for (Buffer& buffer : result.buffers) {
     if (buffer.kind != BufferKind::temporary) continue;
     std::optional<int64_t> bytes =
         checked_multiply(buffer.physical_elements(), byte_size(buffer.type));
     FG_CHECK(bytes.has_value(), "size of `{}` overflows", buffer.name);
-    Life life{&buffer, aligned(std::max<int64_t>(*bytes, 1)), SIZE_MAX, 0};
-    for (size_t l = 0; l < result.launches.size(); ++l) {
-      bool used = false;
-      for (const Kernel& kernel : result.launches[l].kernels) {
-        for (const KernelStatement& statement : kernel.statements) {
-          auto visit = [&](const Expr& node) {
-            used = used || (node.op == Op::read && node.name == buffer.name);
-          };
-          used = used || (statement.storage != Storage::local && statement.name == buffer.name);
-          if (statement.condition != nullptr) walk(statement.condition, visit);
-          walk(statement.value, visit);
-        }
-      }
-      if (!used) continue;
-      life.first = std::min(life.first, l);
-      life.last = std::max(life.last, l);
-    }
-    if (life.first == SIZE_MAX) life.first = 0;
-    lives.push_back(life);
+    const auto found = uses.find(buffer.name);
+    const Use use = found == uses.end() ? Use{} : found->second;
+    lives.push_back({&buffer, aligned(std::max<int64_t>(*bytes, 1)), use.first, use.last});
   }
   // Largest first, each at the lowest place that is free during its life: simple, deterministic,
   // close to optimal.

@@ -56,27 +56,35 @@ Factors split(const ExprRef& e, const std::vector<IndexRange>& binders) {
 }  // namespace
 
 bool pull_factors(TensorProgram& program) {
+  std::set<std::string> names;
+  for (const TensorDeclaration& declaration : program.declarations) names.insert(declaration.name);
+  for (const TensorStatement& statement : program.statements) names.insert(statement.name);
+  std::vector<TensorStatement> result;
+  result.reserve(program.statements.size());
   bool changed = false;
-  for (size_t i = 0; i < program.statements.size(); ++i) {
-    TensorStatement& sum = program.statements[i];
-    if (sum.reduction != Reduction::sum || sum.condition != nullptr) continue;
-    if (!is_real(sum.value->type.scalar) || sum.value->type.scalar != sum.type) continue;
-    Factors factors = split(sum.value, sum.binders);
-    if (factors.outside == nullptr || factors.inside == nullptr) continue;
+  for (TensorStatement& sum : program.statements) {
+    const bool may_split = sum.reduction == Reduction::sum && sum.condition == nullptr &&
+                           is_real(sum.value->type.scalar) && sum.value->type.scalar == sum.type;
+    const Factors factors = may_split ? split(sum.value, sum.binders) : Factors{};
+    if (factors.outside == nullptr || factors.inside == nullptr) {
+      result.push_back(std::move(sum));
+      continue;
+    }
     TensorStatement scaled = sum;
     scaled.reduction = Reduction::none;
     scaled.binders.clear();
     sum.value = factors.inside;
-    sum.name = program.fresh_name(sum.name + ".sum");
+    sum.name = fresh_name(sum.name + ".sum", names);
+    names.insert(sum.name);
     std::vector<ExprRef> indices;
     for (const IndexRange& index : scaled.indices) indices.push_back(make_index(index.name));
     scaled.value =
         make_binary(Op::multiply, make_read(sum.name, sum.type, indices), factors.outside);
-    program.statements.insert(program.statements.begin() + static_cast<std::ptrdiff_t>(i) + 1,
-                              scaled);
-    ++i;
+    result.push_back(std::move(sum));
+    result.push_back(std::move(scaled));
     changed = true;
   }
+  program.statements = std::move(result);
   return changed;
 }
 

@@ -91,6 +91,12 @@ std::string TensorProgram::fresh_name(std::string_view base) const {
   return candidate;
 }
 
+std::string fresh_name(std::string_view base, const std::set<std::string>& taken) {
+  std::string candidate(base);
+  for (int i = 2; taken.contains(candidate); ++i) candidate = fmt::format("{}_{}", base, i);
+  return candidate;
+}
+
 TensorProgram* TensorModule::find(std::string_view name) {
   for (TensorProgram& program : programs) {
     if (program.name == name) return &program;

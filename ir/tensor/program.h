@@ -4,6 +4,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -94,6 +95,9 @@ struct TensorProgram {
   /// `base`, or `base_2`, `base_3`, ...: a name that no declaration and no statement has.
   std::string fresh_name(std::string_view base) const;
 };
+
+/// `base`, or `base_2`, `base_3`, ...: a name that is not taken. For passes that make many names.
+std::string fresh_name(std::string_view base, const std::set<std::string>& taken);
 
 /// All programs of a job, in a fixed order: init, train, eval.
 struct TensorModule {
