@@ -129,19 +129,25 @@ class Solver {
     for (size_t i = 0; i < views.size(); ++i) {
       const View& v = views[i];
       if (v.unknowns.size() == 1 && v.opaque.empty() && std::abs(v.unknowns[0].coefficient) == 1) {
+        rules_.insert(1);
         return solve_for(i, v, v.unknowns[0]);
       }
     }
     // R2.
     for (const View& v : views) {
       for (const ExprRef& atom : v.opaque) {
-        if (name_digits(atom)) return;
+        if (name_digits(atom)) {
+          rules_.insert(2);
+          return;
+        }
       }
     }
     // R5, for equations whose unknowns are all in plain sight.
     for (size_t i = 0; i < views.size(); ++i) {
-      if (views[i].opaque.empty() && views[i].common_factor() > 1)
+      if (views[i].opaque.empty() && views[i].common_factor() > 1) {
+        rules_.insert(5);
         return divide_by_factor(i, views[i]);
+      }
     }
     for (size_t i = 0; i < views.size(); ++i) {
       if (views[i].opaque.empty() && (split_by_stride(i, views[i]) || solve_one(i, views[i])))
@@ -160,6 +166,7 @@ class Solver {
 
   /// `positive terms == negative terms`.
   void keep_as_condition(size_t i, const View& v) {
+    rules_.insert(6);
     LinearForm left;
     LinearForm right;
     for (const LinearForm::Term& term : v.form.terms) {
@@ -231,9 +238,11 @@ class Solver {
       for (const std::string& name : free_indices(atom)) keep_bound(name);
     }
     if (std::abs(best->coefficient) == 1) {
+      rules_.insert(3);
       solve_for(i, v, *best);
       return true;
     }
+    rules_.insert(5);
     // a*v = rest: v = rest // a where a divides the rest.
     const int64_t a = std::abs(best->coefficient);
     ExprRef rest = rest_without(v, *best);
@@ -373,6 +382,7 @@ class Solver {
   bool split_by_stride(size_t i, const View& v) {
     std::optional<StrideSplit> split = best_split(v.unknowns);
     if (!split || split->cost >= cost_of_solving_one(v.unknowns)) return false;
+    rules_.insert(4);
     const int64_t stride = std::abs(split->v.coefficient);
     LinearForm known = v.form;  // known + (coefficient of v) * v + R = 0
     std::erase_if(known.terms, [&](const LinearForm::Term& term) {
@@ -642,6 +652,7 @@ class Solver {
                              ? condition
                              : make_binary(Op::logical_and, gather.condition, condition);
     }
+    gather.rules = rules_;
     return gather;
   }
 
@@ -679,6 +690,7 @@ class Solver {
   std::vector<ExprRef> equations_;   ///< each `= 0`, over unsolved indices and the target's
   std::vector<ExprRef> conditions_;  ///< beyond the ranges of solved indices
   std::set<std::string> used_;
+  std::set<int> rules_;
 };
 
 }  // namespace

@@ -34,6 +34,7 @@ struct Gather {
   /// reads that need other conditions stand as `if`s in the value.
   ExprRef condition;
   ExprRef value;
+  std::set<int> rules;  ///< numbers of the rules that were used, see solve(); for tests
 };
 
 struct SolverContext {

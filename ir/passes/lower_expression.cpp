@@ -99,16 +99,6 @@ ExprRef ExpressionLowering::lower_node(const ExprRef& e) {
       if (value->type.scalar == e->type.scalar) return value;
       return make_convert(e->type.scalar, value);
     }
-    case Op::power: {
-      ExprRef base = lower(e->operands[0]);
-      ExprRef exponent = lower(e->operands[1]);
-      if (!is_constant(exponent)) {
-        int lanes = std::max(base->type.lanes, exponent->type.lanes);
-        base = widen(base, lanes);
-        exponent = widen(exponent, lanes);
-      }
-      return make_binary(Op::power, base, exponent);
-    }
     case Op::stop_gradient:
     case Op::custom:
       FG_UNREACHABLE("`{}` after differentiation", spelling(e->op));

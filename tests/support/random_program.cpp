@@ -1,48 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The generator walks the ways to write an index, not a list of layers: what the solver gets wrong
-// is found in combinations that nobody wrote down.
+// Declarations, statements, loss and optimizer of a random program. What the expressions may be is
+// in random_expression.cpp.
 #include "tests/support/random_program.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <optional>
 #include <random>
-#include <set>
-#include <string>
 #include <utility>
-#include <vector>
 
-#include "ir/linear_form.h"
 #include "ir/tensor/print.h"
 #include "ir/tensor/verify.h"
+#include "tests/support/random_expression.h"
 
 namespace fusegrad::test {
 namespace {
 
 using namespace ir;  // the whole file is about it
 
-ExprRef plus(ExprRef a, ExprRef b) { return make_binary(Op::add, std::move(a), std::move(b)); }
-ExprRef minus(ExprRef a, ExprRef b) {
-  return make_binary(Op::subtract, std::move(a), std::move(b));
+using Tensor = RandomExpressions::Tensor;
+
+ExprRef binary(Op op, ExprRef a, ExprRef b) { return make_binary(op, std::move(a), std::move(b)); }
+
+/// Points of the loops of a statement at the full batch.
+int64_t points(const std::vector<IndexRange>& ranges) {
+  int64_t count = 1;
+  for (const IndexRange& range : ranges) {
+    count = checked_multiply(count, range.end.maximum - range.begin).value_or(INT64_MAX);
+  }
+  return count;
 }
-ExprRef times(ExprRef a, ExprRef b) {
-  return make_binary(Op::multiply, std::move(a), std::move(b));
-}
-ExprRef number(int64_t value) { return make_integer(value); }
 
 class Generator {
  public:
   Generator(uint64_t seed, const RandomProgramOptions& options)
-      : engine_(seed), options_(options) {}
+      : draw_(seed, options), options_(options) {}
 
   TensorProgram run() {
     program_.name = "train";
     program_.batch = options_.batch;
     program_.real = options_.real;
     declare();
-    const int count = 2 + below(std::max(1, options_.statements - 1));
+    const int count = 2 + draw_.below(std::max(1, options_.statements - 1));
     for (int i = 0; i < count; ++i) add_statement(fmt::format("t{}", i));
+    add_state_update();
+    add_outputs();
     add_loss();
     for (const std::string& violation : verify(program_)) {
       ADD_FAILURE() << violation << "\n" << print(program_);
@@ -51,23 +55,6 @@ class Generator {
   }
 
  private:
-  struct Tensor {
-    std::string name;
-    ScalarType type;
-    Shape shape;
-    int64_t values = 0;  ///< of integers: 0..values
-    bool moves = false;  ///< depends on a parameter
-  };
-
-  int below(int n) { return static_cast<int>(engine_() % static_cast<uint64_t>(n)); }
-  bool chance(int percent) { return below(100) < percent; }
-  ExprRef real(double value) { return make_real(value, options_.real); }
-  Extent rows(int64_t factor = 1) { return Extent::of_rows(options_.batch, factor); }
-  Extent size() {
-    static const int64_t sizes[] = {1, 2, 2, 3, 3, 4, 4, 5, 6, 7};
-    return Extent::number(sizes[below(10)]);
-  }
-
   // ---- declarations
 
   void declare_one(TensorKind kind, const std::string& name, ScalarType type, Shape shape,
@@ -79,319 +66,50 @@ class Generator {
     declaration.shape = shape;
     if (values > 0) declaration.range = IntegerRange{0, values};
     program_.declarations.push_back(declaration);
-    tensors_.push_back({name, type, std::move(shape), values, kind == TensorKind::parameter});
+    draw_.add({name, type, std::move(shape), values, kind == TensorKind::parameter});
   }
 
   void declare() {
-    declare_one(TensorKind::input, "x", options_.real, {rows(), size(), size()});
-    if (chance(50)) declare_one(TensorKind::input, "y", options_.real, {rows()});
-    const int64_t classes = 2 + below(5);
-    Shape label_shape = {rows()};
-    if (chance(40)) label_shape.push_back(size());
-    declare_one(TensorKind::input, "label", chance(50) ? ScalarType::u8 : ScalarType::i32,
+    const Extent rows = draw_.rows();
+    declare_one(TensorKind::input, "x", options_.real, {rows, draw_.size(), draw_.size()});
+    if (draw_.chance(50)) declare_one(TensorKind::input, "y", options_.real, {rows});
+    if (draw_.chance(40)) {
+      declare_one(TensorKind::input, "pixels", ScalarType::u8, {rows, draw_.size(), draw_.size()});
+    }
+    const int64_t classes = 2 + draw_.below(5);
+    Shape label_shape = {rows};
+    if (draw_.chance(40)) label_shape.push_back(draw_.size());
+    declare_one(TensorKind::input, "label", draw_.chance(50) ? ScalarType::u8 : ScalarType::i32,
                 label_shape, classes);
-    const int parameters = 2 + below(3);
+    const int parameters = 2 + draw_.below(3);
     for (int i = 0; i < parameters; ++i) {
       Shape shape;
-      const int rank = i == 0 ? 1 + below(3) : below(4);
-      for (int d = 0; d < rank; ++d) shape.push_back(size());
+      const int rank = i == 0 ? 1 + draw_.below(3) : draw_.below(4);
+      for (int d = 0; d < rank; ++d) shape.push_back(draw_.size());
       declare_one(TensorKind::parameter, fmt::format("p{}", i), options_.real, shape);
     }
-  }
-
-  // ---- indices
-
-  /// Whether `index` is proved to lie in 0..extent.
-  bool inside(const ExprRef& index, Extent extent) {
-    ExprRef end = extent.depends_on_rows() ? times(make_uniform("rows"), number(extent.per_row))
-                                           : number(extent.maximum);
-    ExprRef condition =
-        make_binary(Op::logical_and, make_binary(Op::greater_equal, index, number(0)),
-                    make_binary(Op::less, index, end));
-    return is_boolean_constant(simplify_indices(condition, ranges_), true);
-  }
-
-  const IndexRange& any_index() {
-    return scope_[static_cast<size_t>(below(static_cast<int>(scope_.size())))];
-  }
-
-  /// A linear combination of some indices of the statement.
-  ExprRef linear() {
-    static const int64_t factors[] = {1, 1, 1, 1, 2, 2, 3, -1, -1, -2};
-    ExprRef sum;
-    const int terms = chance(60) ? 1 : chance(80) ? 2 : 3;
-    for (int i = 0; i < terms; ++i) {
-      ExprRef index = make_index(any_index().name);
-      int64_t factor = factors[below(10)];
-      ExprRef term = factor == 1 ? index : times(index, number(factor));
-      sum = sum == nullptr ? term : plus(sum, term);
-    }
-    if (chance(35)) sum = plus(sum, number(below(9) - 4));
-    return sum;
-  }
-
-  /// The position in the flattened space of two or three indices: what a reshape reads.
-  ExprRef flattened() {
-    ExprRef sum;
-    const int count = 2 + below(2);
-    for (int i = 0; i < count; ++i) {
-      const IndexRange& index = any_index();
-      ExprRef term = make_index(index.name);
-      if (index.end.depends_on_rows() && sum != nullptr) return sum;
-      sum = sum == nullptr ? term : plus(times(sum, number(index.end.maximum)), term);
-    }
-    return sum;
-  }
-
-  ExprRef gathered() {
-    std::vector<const Tensor*> integers;
-    for (const Tensor& tensor : tensors_) {
-      if (is_integer(tensor.type)) integers.push_back(&tensor);
-    }
-    if (integers.empty()) return nullptr;
-    const Tensor& tensor = *integers[static_cast<size_t>(below(static_cast<int>(integers.size())))];
-    std::vector<ExprRef> indices;
-    bool safe = true;
-    for (const Extent& extent : tensor.shape) {
-      indices.push_back(plain(extent));
-      safe = safe && inside(indices.back(), extent);
-    }
-    return make_read(tensor.name, tensor.type, std::move(indices), safe ? nullptr : number(0));
-  }
-
-  /// A simple index for a dimension, mostly inside.
-  ExprRef plain(Extent extent) {
-    std::vector<ExprRef> fitting;
-    for (const IndexRange& index : scope_) {
-      ExprRef e = make_index(index.name);
-      if (inside(e, extent)) fitting.push_back(e);
-    }
-    if (!fitting.empty() && chance(80)) {
-      return fitting[static_cast<size_t>(below(static_cast<int>(fitting.size())))];
-    }
-    if (extent.depends_on_rows() || scope_.empty()) return number(0);
-    return make_binary(Op::modulo, linear(), number(extent.maximum));
-  }
-
-  /// Any index for a dimension, inside or not.
-  ExprRef index_for(Extent extent) {
-    if (scope_.empty())
-      return number(extent.depends_on_rows() ? 0 : below(static_cast<int>(extent.maximum)));
-    if (extent.depends_on_rows()) {
-      if (chance(60)) return plain(extent);
-      ExprRef e = linear();
-      // Rows can be reversed too.
-      return chance(40)
-                 ? minus(minus(times(make_uniform("rows"), number(extent.per_row)), number(1)), e)
-                 : e;
-    }
-    ExprRef m = number(extent.maximum);
-    switch (below(12)) {
-      case 0:
-      case 1:
-      case 2:
-      case 3:
-        return plain(extent);
-      case 4:
-        return minus(number(extent.maximum - 1), make_index(any_index().name));
-      case 5:
-        return make_binary(Op::modulo, flattened(), m);
-      case 6:
-        return make_binary(Op::modulo,
-                           make_binary(Op::floor_divide, flattened(), number(1 + below(4))), m);
-      case 7:
-        return make_binary(Op::floor_divide, chance(50) ? flattened() : linear(),
-                           number(1 + below(4)));
-      case 8:
-        if (options_.gathers) {
-          if (ExprRef e = gathered()) {
-            if (chance(25)) e = plus(e, make_index(any_index().name));
-            return chance(50) ? e : make_binary(Op::modulo, e, m);
-          }
-        }
-        return linear();
-      default:
-        return linear();
-    }
-  }
-
-  // ---- expressions
-
-  ExprRef read(const Tensor& tensor) {
-    std::vector<ExprRef> indices;
-    bool safe = true;
-    // Now and then all dimensions are digits of one position: a reshape.
-    const bool reshape = tensor.shape.size() >= 2 && !scope_.empty() && chance(20) &&
-                         !tensor.shape[0].depends_on_rows();
-    ExprRef position = reshape ? flattened() : nullptr;
-    int64_t weight = 1;
-    for (size_t d = tensor.shape.size(); d-- > 0;) {
-      const Extent& extent = tensor.shape[d];
-      if (reshape) {
-        ExprRef digit = make_binary(Op::floor_divide, position, number(weight));
-        if (d != 0) digit = make_binary(Op::modulo, digit, number(extent.maximum));
-        weight *= extent.maximum;
-        indices.push_back(digit);
-      } else if (d + 1 < tensor.shape.size() && !indices.empty() && chance(10)) {
-        indices.push_back(indices.back());  // a diagonal
-      } else {
-        indices.push_back(index_for(extent));
-      }
-      safe = safe && inside(indices.back(), extent);
-    }
-    std::reverse(indices.begin(), indices.end());
-    ExprRef otherwise;
-    if (!safe) {
-      otherwise = is_integer(tensor.type) ? number(below(3)) : real(below(5) - 2);
-      if (!is_integer(tensor.type) && chance(15)) otherwise = scalar();
-    }
-    return make_read(tensor.name, tensor.type, std::move(indices), std::move(otherwise));
-  }
-
-  /// A real tensor; those that depend on a parameter are preferred.
-  const Tensor& any_real() {
-    std::vector<const Tensor*> candidates;
-    for (const Tensor& tensor : tensors_) {
-      if (!is_real(tensor.type)) continue;
-      for (int i = 0; i < (tensor.moves ? 3 : 1); ++i) candidates.push_back(&tensor);
-    }
-    return *candidates[static_cast<size_t>(below(static_cast<int>(candidates.size())))];
-  }
-
-  ExprRef read_real() {
-    const Tensor& tensor = any_real();
-    moves_ = moves_ || tensor.moves;
-    used_.insert(tensor.name);
-    return read(tensor);
-  }
-
-  /// A parameter of rank 0, or a constant.
-  ExprRef scalar() {
-    for (const Tensor& tensor : tensors_) {
-      if (tensor.moves && tensor.shape.empty() && chance(50)) {
-        moves_ = true;
-        used_.insert(tensor.name);
-        return make_read(tensor.name, tensor.type, {});
-      }
-    }
-    return real(0.5);
-  }
-
-  /// A condition that no parameter can change.
-  ExprRef condition() {
-    static const Op comparisons[] = {Op::less,          Op::less_equal, Op::greater,
-                                     Op::greater_equal, Op::equal,      Op::not_equal};
-    if (scope_.empty()) return make_binary(Op::less, number(1), make_uniform("rows"));
-    switch (below(6)) {
-      case 0: {
-        ExprRef parity = make_binary(Op::modulo, linear(), number(2 + below(2)));
-        return make_binary(Op::equal, parity, number(0));
-      }
-      case 1:
-        if (options_.gathers) {
-          if (ExprRef e = gathered())
-            return make_binary(comparisons[below(6)], e, number(below(4)));
-        }
-        [[fallthrough]];
-      case 2: {
-        const Tensor& x = tensors_[0];
-        return make_binary(chance(50) ? Op::greater : Op::less_equal, read(x), real(0.25));
-      }
-      case 3:
-        return make_binary(chance(50) ? Op::logical_and : Op::logical_or, condition(), condition());
-      case 4:
-        return make_unary(Op::logical_not, condition());
-      default:
-        return make_binary(comparisons[below(6)], linear(), linear());
-    }
-  }
-
-  ExprRef random_number(const std::vector<IndexRange>& left) {
-    ExprRef position = number(0);
-    for (const IndexRange& index : left) {
-      if (index.end.depends_on_rows() && &index != &left[0]) return real(0.5);
-      ExprRef i = make_index(index.name);
-      position = &index == &left[0] ? i : plus(times(position, number(index.end.maximum)), i);
-    }
-    return make_random(chance(60) ? Op::rand : Op::normal, next_stream_++, position, options_.real);
-  }
-
-  ExprRef expression(int depth) {
-    if (depth == 0 || chance(12)) return chance(88) ? read_real() : scalar();
-    auto inner = [&] { return expression(depth - 1); };
-    switch (below(18)) {
-      case 0:
-      case 1:
-        return plus(inner(), inner());
-      case 2:
-        return minus(inner(), inner());
-      case 3:
-      case 4:
-      case 5:
-        return times(inner(), inner());
-      case 6:
-        return make_unary(Op::tanh, inner());
-      case 7:
-        return make_unary(chance(50) ? Op::sin : Op::cos, inner());
-      case 8: {
-        ExprRef e = inner();
-        return make_unary(chance(50) ? Op::sqrt : Op::rsqrt, plus(times(e, e), real(0.5)));
-      }
-      case 9: {
-        ExprRef e = inner();
-        return make_unary(chance(50) ? Op::log : Op::log1p, plus(times(e, e), real(0.75)));
-      }
-      case 10: {
-        ExprRef e = inner();
-        return make_binary(Op::divide, inner(), plus(times(e, e), real(1)));
-      }
-      case 11:
-        return make_unary(chance(50) ? Op::exp : Op::expm1, make_unary(Op::tanh, inner()));
-      case 12:
-        return make_unary(chance(50) ? Op::erf : Op::negate, inner());
-      case 13:
-        return make_binary(Op::power, inner(), number(2 + below(2)));
-      case 14:
-        if (!options_.kinks) return inner();
-        return make_binary(chance(50) ? Op::maximum : Op::minimum, inner(), inner());
-      case 15:
-        if (!options_.kinks) return inner();
-        return make_unary(Op::abs, inner());
-      case 16:
-        if (!options_.masks) return inner();
-        return make_select(condition(), inner(), inner());
-      default:
-        if (options_.random_numbers && chance(40)) return times(random_number(left_), inner());
-        return make_convert(options_.real,
-                            scope_.empty() ? number(1 + below(2)) : make_index(any_index().name));
+    if (draw_.chance(35)) {
+      declare_one(TensorKind::state, "running", options_.real, {draw_.size()});
     }
   }
 
   // ---- statements
 
-  void set_scope(const std::vector<IndexRange>& left, const std::vector<IndexRange>& binders) {
-    left_ = left;
-    scope_ = left;
-    scope_.insert(scope_.end(), binders.begin(), binders.end());
-    ranges_ = {};
-    ranges_.add_rows(options_.batch);
-    for (const IndexRange& index : scope_) ranges_.add(index.name, index.begin, index.end);
-    ranges_.other = [this](const Expr& e) -> std::optional<Interval> {
-      for (const Tensor& tensor : tensors_) {
-        if (e.op == Op::read && tensor.name == e.name && tensor.values > 0) {
-          return Interval{0, tensor.values - 1};
-        }
-      }
-      return std::nullopt;
-    };
-  }
-
   std::vector<IndexRange> left_indices() {
     static const char* const names[] = {"i", "j", "k"};
+    const Shape& model = draw_.any_of(draw_.tensors()).shape;
     std::vector<IndexRange> left;
-    const int rank = below(4);
+    const int rank = draw_.below(4);
     for (int d = 0; d < rank; ++d) {
-      Extent extent = d == 0 && chance(60) ? rows(chance(20) ? 2 + below(2) : 1) : size();
+      const auto dimension = static_cast<size_t>(d);
+      Extent extent = d == 0 && draw_.chance(60)
+                          ? draw_.rows(draw_.chance(15) ? 2 + draw_.below(2) : 1)
+                          : draw_.size();
+      // Often the shape of something that exists, so that statements align.
+      if (dimension < model.size() && (d == 0 || !model[dimension].depends_on_rows()) &&
+          draw_.chance(60)) {
+        extent = model[dimension];
+      }
       left.push_back({names[d], 0, extent});
     }
     return left;
@@ -399,17 +117,86 @@ class Generator {
 
   std::vector<IndexRange> binders() {
     static const char* const names[] = {"r", "s", "u"};
+    const Shape& model = draw_.any_of(draw_.tensors()).shape;
     std::vector<IndexRange> result;
-    const int count = 1 + below(chance(30) ? 3 : 2);
+    const int count = 1 + draw_.below(draw_.chance(30) ? 3 : 2);
     for (int d = 0; d < count; ++d) {
-      if (chance(20)) {
-        result.push_back({names[d], 0, rows(chance(15) ? 2 : 1)});
+      if (draw_.chance(20)) {
+        result.push_back({names[d], 0, draw_.rows(draw_.chance(15) ? 2 : 1)});
+      } else if (!model.empty() && draw_.chance(40)) {
+        result.push_back({names[d], 0, draw_.any_of(model)});
       } else {
-        const int64_t begin = chance(15) ? below(4) - 2 : 0;
-        result.push_back({names[d], begin, Extent::number(begin + size().maximum)});
+        const int64_t begin = draw_.chance(15) ? draw_.below(4) - 2 : 0;
+        result.push_back({names[d], begin, Extent::number(begin + draw_.size().maximum)});
       }
     }
     return result;
+  }
+
+  /// Chooses loops within the budget.
+  void choose_loops(TensorStatement& statement, bool reduces) {
+    do {
+      statement.indices = left_indices();
+      statement.binders = reduces ? binders() : std::vector<IndexRange>{};
+    } while (points(statement.indices) > options_.points / 4 ||
+             points(statement.indices) * points(statement.binders) > options_.points);
+    draw_.set_scope(statement.indices, statement.binders);
+  }
+
+  Reduction any_reduction() {
+    if (!options_.reductions || draw_.chance(65)) return Reduction::sum;
+    switch (draw_.below(options_.gathers ? 5 : 3)) {
+      case 0:
+        return Reduction::max;
+      case 1:
+        return Reduction::min;
+      case 2:
+        return draw_.chance(50) ? Reduction::any : Reduction::all;
+      case 3:
+        return Reduction::argmax;
+      default:
+        return Reduction::argmin;
+    }
+  }
+
+  /// Gives the statement a right side; `values` of an integer one are 0..values.
+  void choose_value(TensorStatement& statement, bool reduces, int64_t& values) {
+    statement.type = options_.real;
+    if (!reduces) {
+      if (options_.gathers && draw_.has_indices() && draw_.chance(10)) {
+        values = 2 + draw_.below(5);
+        statement.type = ScalarType::i32;
+        statement.value = binary(Op::modulo, draw_.chance(50) ? draw_.linear() : draw_.flattened(),
+                                 make_integer(values));
+      } else if (options_.masks && draw_.chance(5)) {
+        statement.type = ScalarType::boolean;
+        statement.value = draw_.condition();
+      } else {
+        statement.value = draw_.expression(1 + draw_.below(3));
+      }
+      return;
+    }
+    statement.reduction = any_reduction();
+    const bool logical =
+        statement.reduction == Reduction::any || statement.reduction == Reduction::all;
+    const bool position =
+        statement.reduction == Reduction::argmax || statement.reduction == Reduction::argmin;
+    if (logical) {
+      statement.type = ScalarType::boolean;
+      statement.value = draw_.condition();
+    } else if (statement.reduction == Reduction::sum && draw_.chance(40)) {
+      statement.value = draw_.product();
+    } else {
+      statement.value = draw_.expression(1 + draw_.below(3));
+    }
+    // An empty maximum is infinite; everything else may be empty.
+    const bool may_be_empty =
+        statement.reduction != Reduction::max && statement.reduction != Reduction::min;
+    if (may_be_empty && options_.masks && draw_.chance(30)) statement.condition = draw_.condition();
+    if (position) {
+      statement.type = ScalarType::i32;
+      values = points(statement.binders);
+    }
   }
 
   void add_statement(const std::string& name) {
@@ -418,104 +205,231 @@ class Generator {
     for (int attempt = 0; attempt < 50; ++attempt) {
       TensorStatement statement;
       statement.name = name;
-      statement.type = options_.real;
-      statement.indices = left_indices();
-      const bool reduces = chance(50);
-      if (reduces) statement.binders = binders();
-      set_scope(statement.indices, statement.binders);
-      moves_ = false;
-      std::set<std::string> used_before = used_;
+      const bool reduces = draw_.chance(55);
+      choose_loops(statement, reduces);
+      draw_.moves = false;
+      const std::set<std::string> used_before = draw_.used;
       int64_t values = 0;
-      if (!reduces && options_.gathers && chance(10) && !scope_.empty()) {
-        values = 2 + below(5);
-        statement.type = ScalarType::i32;
-        statement.value =
-            make_binary(Op::modulo, chance(50) ? linear() : flattened(), number(values));
-      } else {
-        statement.value = expression(1 + below(3));
-        if (reduces) {
-          statement.reduction = Reduction::sum;
-          if (options_.reductions && chance(30)) {
-            statement.reduction = chance(50) ? Reduction::max : Reduction::min;
-          } else if (options_.reductions && options_.gathers && chance(10)) {
-            statement.reduction = chance(50) ? Reduction::argmax : Reduction::argmin;
-          }
-          // An empty maximum is infinite; sums may be empty.
-          if (statement.reduction == Reduction::sum && options_.masks && chance(35)) {
-            statement.condition = condition();
-          }
-        }
-        if (statement.reduction == Reduction::argmax || statement.reduction == Reduction::argmin) {
-          statement.type = ScalarType::i32;
-          values = 1;
-          for (const IndexRange& binder : statement.binders) {
-            values *= binder.end.maximum - binder.begin;
-          }
-        }
-      }
+      choose_value(statement, reduces, values);
       program_.statements.push_back(statement);
       if (verify(program_).empty()) {
-        tensors_.push_back(
-            {name, statement.type, statement.shape(), values, moves_ && is_real(statement.type)});
+        draw_.add({name, statement.type, statement.shape(), values,
+                   draw_.moves && is_real(statement.type)});
         return;
       }
       program_.statements.pop_back();
-      used_ = used_before;
+      draw_.used = used_before;
     }
     ADD_FAILURE() << "no statement was accepted";
   }
 
-  /// Every real tensor that nothing read, and some others, bounded and with unequal weights.
+  /// A running average, as normalisation layers keep one.
+  void add_state_update() {
+    const TensorDeclaration* state = program_.find_declaration("running");
+    if (state == nullptr) return;
+    for (int attempt = 0; attempt < 50; ++attempt) {
+      TensorStatement statement;
+      statement.name = "running'";
+      statement.type = state->type;
+      statement.indices = {{"i", 0, state->shape[0]}};
+      draw_.set_scope(statement.indices, {});
+      ExprRef own = make_read("running", state->type, {make_index("i")});
+      statement.value = binary(Op::add, binary(Op::multiply, draw_.real(0.9), own),
+                               binary(Op::multiply, draw_.real(0.1), draw_.expression(2)));
+      program_.statements.push_back(statement);
+      if (verify(program_).empty()) {
+        program_.updates.push_back({"running", statement.name});
+        return;
+      }
+      program_.statements.pop_back();
+    }
+  }
+
+  void add_outputs() {
+    if (!options_.outputs) return;
+    for (const TensorStatement& statement : program_.statements) {
+      if (statement.name != "running'" && draw_.chance(25)) {
+        program_.results.push_back({TensorResultKind::output, statement.name, statement.name});
+      }
+    }
+  }
+
+  /// Every moving tensor that nothing read, and some others, bounded and with unequal weights.
   void add_loss() {
     static const char* const names[] = {"i", "j", "k"};
     ExprRef loss;
-    const std::vector<Tensor> all = tensors_;
+    const std::vector<Tensor> all = draw_.tensors();
     for (const Tensor& tensor : all) {
-      if (!is_real(tensor.type) || !tensor.moves || (used_.contains(tensor.name) && chance(70))) {
+      if (!is_real(tensor.type) || !tensor.moves ||
+          (draw_.used.contains(tensor.name) && draw_.chance(70))) {
         continue;
       }
       std::vector<ExprRef> indices;
       TensorStatement part;
       part.name = "loss." + tensor.name;
       part.type = options_.real;
-      ExprRef weight = real(0.5);
+      ExprRef weight = draw_.real(0.5);
       for (size_t d = 0; d < tensor.shape.size(); ++d) {
         part.binders.push_back({names[d], 0, tensor.shape[d]});
         indices.push_back(make_index(names[d]));
-        weight = plus(weight, times(real(0.25 + 0.125 * static_cast<double>(d)),
-                                    make_convert(options_.real, indices.back())));
+        weight = binary(Op::add, weight,
+                        binary(Op::multiply, draw_.real(0.25 + 0.125 * static_cast<double>(d)),
+                               make_convert(options_.real, indices.back())));
       }
       ExprRef bounded = make_unary(Op::tanh, make_read(tensor.name, tensor.type, indices));
-      part.value = make_unary(Op::sin, times(weight, bounded));
+      part.value = make_unary(Op::sin, binary(Op::multiply, weight, bounded));
       if (!part.binders.empty()) part.reduction = Reduction::sum;
       program_.statements.push_back(part);
       ExprRef term = make_read(part.name, part.type, {});
-      loss = loss == nullptr ? term : plus(loss, term);
+      loss = loss == nullptr ? term : binary(Op::add, loss, term);
     }
     TensorStatement total;
     total.name = "loss";
     total.type = options_.real;
-    total.value = loss == nullptr ? real(1) : loss;
+    total.value = loss == nullptr ? draw_.real(1) : loss;
     program_.statements.push_back(total);
     program_.results.push_back({TensorResultKind::loss, "loss", "loss"});
   }
 
-  std::mt19937_64 engine_;
+  RandomExpressions draw_;
   const RandomProgramOptions options_;
   TensorProgram program_;
-  std::vector<Tensor> tensors_;
-  std::vector<IndexRange> left_;
-  std::vector<IndexRange> scope_;
-  IndexRanges ranges_;
-  bool moves_ = false;
-  std::set<std::string> used_;
-  int64_t next_stream_ = 1;
 };
+
+// ---------------------------------------------------------------- optimizers
+
+ExprRef variable(const std::string& name, ScalarType real) {
+  Expr node;
+  node.op = Op::variable;
+  node.type = {real};
+  node.name = name;
+  return make_node(std::move(node));
+}
+
+UpdateRule random_rule(ScalarType type, std::mt19937_64& engine) {
+  auto real = [&](double value) { return make_real(value, type); };
+  auto times = [](ExprRef a, ExprRef b) { return binary(Op::multiply, a, b); };
+  auto plus = [](ExprRef a, ExprRef b) { return binary(Op::add, a, b); };
+  const ExprRef p = variable("p", type);
+  ExprRef g = variable("g", type);
+  UpdateRule rule;
+  if (engine() % 3 == 0) g = plus(g, times(real(0.01), p));  // decay
+  ExprRef rate = real(0.05);
+  if (engine() % 3 == 0) {  // a schedule
+    ExprRef step = make_convert(type, make_uniform("step"));
+    rate = binary(Op::divide, rate, plus(real(1), times(real(0.5), step)));
+  }
+  auto state = [&](const std::string& name, const ExprRef& value) {
+    rule.states.push_back({name, real(0)});
+    rule.updates.push_back({name, value});
+  };
+  switch (engine() % 4) {
+    case 0:
+    case 1:  // plain
+      rule.updates.push_back({"p", binary(Op::subtract, p, times(rate, g))});
+      break;
+    case 2: {  // momentum
+      ExprRef v = plus(times(real(0.9), variable("v", type)), g);
+      state("v", v);
+      rule.updates.push_back({"p", binary(Op::subtract, p, times(rate, v))});
+      break;
+    }
+    default: {  // averages of the gradient and of its square
+      ExprRef m = plus(times(real(0.9), variable("m", type)), times(real(0.1), g));
+      ExprRef v = plus(times(real(0.99), variable("v", type)), times(times(real(0.01), g), g));
+      ExprRef step = binary(Op::divide, m, plus(make_unary(Op::sqrt, v), real(0.125)));
+      rule.updates.push_back({"p", binary(Op::subtract, p, times(rate, step))});
+      state("m", m);
+      state("v", v);
+      break;
+    }
+  }
+  return rule;
+}
 
 }  // namespace
 
+RandomProgramOptions RandomProgramOptions::for_seed(uint64_t seed) {
+  std::mt19937_64 engine(seed ^ 0x9e3779b97f4a7c15U);
+  auto pick = [&](std::initializer_list<int> items) {
+    return *(items.begin() + engine() % items.size());
+  };
+  RandomProgramOptions options;
+  if (seed % 2 == 0) {
+    options.plain_indices = pick({20, 40, 70});
+    return options;
+  }
+  options.sizes = RandomSizes::around_tiles;
+  options.batch = pick({1, 3, 8, 9, 16, 21, 40});
+  options.plain_indices = pick({40, 70, 90, 97});
+  options.statements = pick({3, 5, 7});
+  return options;
+}
+
 TensorProgram random_program(uint64_t seed, const RandomProgramOptions& options) {
   return Generator(seed, options).run();
+}
+
+std::map<std::string, UpdateRule> random_rules(const TensorProgram& forward, uint64_t seed) {
+  std::mt19937_64 engine(seed ^ 0xd1b54a32d192ed03U);
+  std::map<std::string, UpdateRule> rules;
+  for (const TensorDeclaration& declaration : forward.declarations) {
+    if (declaration.kind != TensorKind::parameter) continue;
+    if (engine() % 10 == 0) continue;  // frozen
+    rules[declaration.name] = random_rule(forward.real, engine);
+  }
+  return rules;
+}
+
+TensorProgram random_init(const TensorProgram& forward) {
+  TensorProgram init;
+  init.name = "init";
+  init.batch = forward.batch;
+  init.real = forward.real;
+  int64_t stream = 1;
+  for (const TensorDeclaration& declaration : forward.declarations) {
+    if (declaration.kind == TensorKind::input) continue;
+    init.declarations.push_back(declaration);
+    TensorStatement statement;
+    statement.name = declaration.name + ".initial";
+    statement.type = declaration.type;
+    ExprRef position = make_integer(0);
+    for (size_t d = 0; d < declaration.shape.size(); ++d) {
+      statement.indices.push_back({fmt::format("i{}", d), 0, declaration.shape[d]});
+      ExprRef index = make_index(statement.indices.back().name);
+      position =
+          d == 0
+              ? index
+              : binary(Op::add,
+                       binary(Op::multiply, position, make_integer(declaration.shape[d].maximum)),
+                       index);
+    }
+    ExprRef drawn =
+        make_random(stream % 2 == 0 ? Op::normal : Op::rand, stream, position, init.real);
+    ++stream;
+    statement.value = binary(Op::subtract, drawn, make_real(0.5, init.real));
+    init.updates.push_back({declaration.name, statement.name});
+    init.statements.push_back(std::move(statement));
+  }
+  return init;
+}
+
+TensorValues random_values(const TensorProgram& program, int64_t rows, uint64_t seed) {
+  std::mt19937_64 random(seed ^ 0x5bd1e995U);
+  TensorValues values;
+  for (const TensorDeclaration& declaration : program.declarations) {
+    TensorValue value(declaration.type, sizes_at(declaration.shape, rows));
+    for (double& real : value.reals) {
+      real = static_cast<float>(static_cast<double>(random() % 4001) / 1000.0 - 2.0);
+    }
+    for (int64_t& integer : value.integers) {
+      IntegerRange range = declaration.range.value_or(IntegerRange{0, 256});
+      integer = range.begin +
+                static_cast<int64_t>(random() % static_cast<uint64_t>(range.end - range.begin));
+    }
+    values.emplace(declaration.name, std::move(value));
+  }
+  return values;
 }
 
 }  // namespace fusegrad::test
