@@ -14,10 +14,14 @@ count=${PLANTED_COUNT:-400}
 seconds=${PLANTED_SECONDS:-120}
 jobs=${PLANTED_JOBS:-$(nproc)}
 
-# The copy keeps times, so that only what a patch changes is built again.
+# Only what differs is copied, with a new time, so that exactly that is built again.
 mkdir -p "$tree"
-git ls-files -z --cached --others --exclude-standard | tar --create --null --files-from=- --ignore-failed-read 2>/dev/null |
-  tar --extract --directory "$tree"
+git ls-files --cached --others --exclude-standard | while read -r file; do
+  if [ -f "$file" ] && ! cmp -s "$file" "$tree/$file"; then
+    mkdir -p "$tree/$(dirname "$file")"
+    cp "$file" "$tree/$file"
+  fi
+done
 launcher=
 if command -v ccache >/dev/null; then launcher=-DCMAKE_CXX_COMPILER_LAUNCHER=ccache; fi
 cmake -S "$tree" -B "$tree/build" -G Ninja -DCMAKE_BUILD_TYPE=Release $launcher >"$tree/cmake.log"
