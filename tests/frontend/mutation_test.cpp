@@ -5,28 +5,19 @@
 // it.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <csignal>
 #include <cstdlib>
-#include <cstring>
 #include <ctime>
-#include <filesystem>
-#include <fstream>
-#include <random>
 #include <set>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include "frontend/diagnostic_codes.h"
-#include "frontend/elaborate.h"
 #include "frontend/elaborate_definitions.h"
-#include "frontend/lexer.h"
 #include "frontend/library.h"
-#include "frontend/parser.h"
 #include "ir/tensor/verify.h"
+#include "tests/support/mutants.h"
 
 namespace fusegrad::frontend {
 namespace {
@@ -38,148 +29,9 @@ constexpr size_t mutants = 20'000;
 #endif
 constexpr size_t parts = 16;
 
-struct CorpusFile {
-  std::string name;
-  std::string text;
-  std::vector<Token> tokens;  ///< without the end of the file
-};
-
-/// The tool's order of files: the model first.
-struct Parsed {
-  SourceManager sources;
-  Diagnostics diagnostics;
-  ast::File model;
-};
-
-ElaborateOptions model_alone() {
-  ElaborateOptions options;
-  options.needs_train_block = false;
-  options.needs_data = false;
-  options.needs_epochs = false;
-  options.needs_optimizer = false;
-  return options;
-}
-
-std::optional<Job> elaborate_one(Parsed& parsed) {
-  static const ast::File library = [] {
-    SourceManager sources;
-    Diagnostics diagnostics;
-    sources.add("model.fg", "");
-    const uint32_t file = sources.add(std::string(library_file_name), std::string(library_text()));
-    return parse(sources, file, diagnostics);
-  }();
-  parsed.sources.add(std::string(library_file_name), std::string(library_text()));
-  return elaborate(parsed.model, library, model_alone(), parsed.sources, parsed.diagnostics);
-}
-
-Parsed parse_one(const std::string& text) {
-  Parsed parsed;
-  const uint32_t file = parsed.sources.add("model.fg", text);
-  parsed.model = parse(parsed.sources, file, parsed.diagnostics);
-  return parsed;
-}
-
-std::vector<Token> tokens_of(const std::string& text) {
-  SourceManager sources;
-  Diagnostics diagnostics;
-  const uint32_t file = sources.add("model.fg", text);
-  std::vector<Token> tokens = lex(sources, file, diagnostics).tokens;
-  tokens.pop_back();
-  return tokens;
-}
-
-/// All model files of examples and tests that are valid, in the order of their names.
-const std::vector<CorpusFile>& corpus() {
-  static const std::vector<CorpusFile> files = [] {
-    const std::filesystem::path root = FUSEGRAD_SOURCE_DIR;
-    std::vector<std::pair<std::string, std::string>> texts;
-    for (const char* folder : {"examples", "tests"}) {
-      for (const auto& entry : std::filesystem::recursive_directory_iterator(root / folder)) {
-        if (entry.path().extension() != ".fg") continue;
-        std::ifstream in(entry.path(), std::ios::binary);
-        std::stringstream text;
-        text << in.rdbuf();
-        texts.emplace_back(std::filesystem::relative(entry.path(), root).string(), text.str());
-      }
-    }
-    for (const DiagnosticCode& entry : diagnostic_codes) {
-      texts.emplace_back(std::string(entry.code), entry.right);
-    }
-    std::sort(texts.begin(), texts.end());
-    std::vector<CorpusFile> valid;
-    for (auto& [name, text] : texts) {
-      // What needs more than this compiler has is tried without its data.
-      for (const std::string& tried : {text, text.substr(0, text.find("\ndata ") + 1)}) {
-        Parsed parsed = parse_one(tried);
-        if (parsed.diagnostics.has_errors() || !elaborate_one(parsed)) continue;
-        valid.push_back({name, tried, tokens_of(tried)});
-        break;
-      }
-    }
-    return valid;
-  }();
-  return files;
-}
-
-struct Mutant {
-  std::string text;
-  std::string what;  ///< for messages of this test
-  size_t first = 0;  ///< tokens of the mutant that are within one token of the change ...
-  size_t last = 0;   ///< ... the last of them included
-};
-
-Mutant make_mutant(size_t number) {
-  std::mt19937 random(static_cast<uint32_t>(number));
-  const std::vector<CorpusFile>& files = corpus();
-  const CorpusFile& file = files[random() % files.size()];
-  const std::vector<Token>& tokens = file.tokens;
-  const size_t at = random() % tokens.size();
-  const Token& token = tokens[at];
-  const std::string word = file.text.substr(token.begin, token.end - token.begin);
-  Mutant mutant{file.text, "", at == 0 ? 0 : at - 1, at + 1};
-  switch (random() % 6) {
-    case 0:
-      mutant.what = fmt::format("without `{}`", word);
-      mutant.text.replace(token.begin, word.size(), " ");
-      mutant.last = at;
-      break;
-    case 1:
-      mutant.what = fmt::format("twice `{}`", word);
-      mutant.text.insert(token.end, " " + word);
-      mutant.last = at + 2;
-      break;
-    case 2: {
-      const Token& next = tokens[at + 1 < tokens.size() ? at + 1 : at];
-      const std::string after = file.text.substr(next.begin, next.end - next.begin);
-      mutant.what = fmt::format("`{}` and `{}` swapped", word, after);
-      mutant.text.replace(next.begin, after.size(), " " + word + " ");
-      mutant.text.replace(token.begin, word.size(), " " + after + " ");
-      mutant.last = at + 2;
-      break;
-    }
-    case 3:
-    case 4:
-    case 5: {
-      const CorpusFile& other = files[random() % files.size()];
-      const Token* source = &other.tokens[random() % other.tokens.size()];
-      // Two times of three a token of the same kind: what parses is for the elaboration to judge.
-      for (size_t tried = random() % 3 == 0 ? 100 : 0; tried < 100; ++tried) {
-        source = &other.tokens[random() % other.tokens.size()];
-        if (source->kind == token.kind) break;
-      }
-      const std::string replacement = other.text.substr(source->begin, source->end - source->begin);
-      mutant.what = fmt::format("`{}` for `{}`", replacement, word);
-      mutant.text.replace(token.begin, word.size(), " " + replacement + " ");
-      break;
-    }
-  }
-  const LineColumn place = [&] {
-    SourceManager sources;
-    return sources.position(sources.add(file.name, file.text), token.begin);
-  }();
-  mutant.what += fmt::format(" at {}:{}:{}", file.name, place.line, place.column);
-  return mutant;
-}
+using test::FrontEndRun;
+using test::Mutant;
+using Words = std::set<std::string, std::less<>>;
 
 bool is_word_character(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
@@ -187,9 +39,9 @@ bool is_word_character(char c) {
 
 /// Words in the text outside of comments, those of strings included; and the same with a capital,
 /// which helps suggest for sizes.
-std::set<std::string, std::less<>> words_of(const std::string& text) {
-  std::set<std::string, std::less<>> words;
-  for (const Token& token : tokens_of(text)) {
+Words words_of(const std::string& text) {
+  Words words;
+  for (const Token& token : test::tokens_of(text)) {
     for (size_t at = token.begin; at < token.end;) {
       size_t end = at;
       while (end < token.end && is_word_character(text[end])) ++end;
@@ -209,12 +61,10 @@ std::set<std::string, std::less<>> words_of(const std::string& text) {
 
 /// The first word in quotes that neither the files nor the language contain; empty if there is
 /// none.
-std::string foreign_word(const std::string& message,
-                         const std::set<std::string, std::less<>>& of_model) {
-  static const std::set<std::string, std::less<>> of_library =
-      words_of(std::string(library_text()));
-  static const std::set<std::string, std::less<>> of_language = [] {
-    std::set<std::string, std::less<>> words = {
+std::string foreign_word(const std::string& message, const Words& of_model) {
+  static const Words of_library = words_of(std::string(library_text()));
+  static const Words of_language = [] {
+    Words words = {
         // keys, readers, types and placeholders that helps show
         "model",      "data",       "train",      "valid",     "test",       "batch",   "epochs",
         "optimizer",  "seed",       "shuffle",    "last",      "drop",       "keep",    "precision",
@@ -271,79 +121,77 @@ std::vector<std::string> texts_of(const Diagnostic& diagnostic) {
   return texts;
 }
 
-// What runs when the process dies, so that the mutant can be run again.
-volatile std::sig_atomic_t current_mutant = 0;
-void tell_mutant(int signal_number) {
-  char text[] = "\nwhile FUSEGRAD_MUTANT=0000000000 was compiled\n";
-  char* digit = std::strstr(text, "0000000000") + 9;
-  for (int rest = current_mutant; rest > 0; rest /= 10)
-    *digit-- = static_cast<char>('0' + rest % 10);
-  static_cast<void>(!write(STDERR_FILENO, text, sizeof text - 1));
-  std::signal(signal_number, SIG_DFL);
-  std::raise(signal_number);
+/// Whether the place of a message is within one token of the change; the end of the file counts as
+/// a token.
+bool is_near_change(Span span, const Mutant& mutant) {
+  const std::vector<Token> tokens = test::tokens_of(mutant.text);
+  size_t at = 0;
+  while (at < tokens.size() && tokens[at].end <= span.begin) ++at;
+  const bool points_behind = span.begin == span.end && at > 0;  // behind the token before
+  return (at >= mutant.first && at <= mutant.last) ||
+         (points_behind && at - 1 >= mutant.first && at - 1 <= mutant.last);
 }
 
 struct Totals {
   size_t compiled = 0;  ///< without an error
   size_t unparsed = 0;
-  size_t near = 0;
+  size_t near = 0;     ///< of these, reported near the change
+  size_t single = 0;   ///< with exactly one error
   double slowest = 0;  ///< processor seconds
   size_t slowest_mutant = 0;
   std::vector<std::string> far;  ///< a few of them
 };
 
 void run_mutant(size_t number, Totals& totals) {
-  current_mutant = static_cast<std::sig_atomic_t>(number);
-  const Mutant mutant = make_mutant(number);
+  test::set_current_mutant(number);
+  const Mutant mutant = test::make_mutant(number);
   SCOPED_TRACE(fmt::format("FUSEGRAD_MUTANT={}: {}", number, mutant.what));
   const std::clock_t begin = std::clock();
-  Parsed parsed = parse_one(mutant.text);
-  if (parsed.diagnostics.has_errors()) {
-    ++totals.unparsed;
-    const Span span = parsed.diagnostics.all().front().primary.span;
-    const std::vector<Token> tokens = tokens_of(mutant.text);
-    // The token that the first message points at; the end of the file counts as one.
-    size_t at = 0;
-    while (at < tokens.size() && tokens[at].end <= span.begin) ++at;
-    const bool points_behind = span.begin == span.end && at > 0;
-    const bool is_near = (at >= mutant.first && at <= mutant.last) ||
-                         (points_behind && at - 1 >= mutant.first && at - 1 <= mutant.last);
-    totals.near += is_near ? 1 : 0;
-    if (!is_near && totals.far.size() < 8)
-      totals.far.push_back(fmt::format("{}: {}\n{}", number, mutant.what,
-                                       render(parsed.diagnostics.all().front(), parsed.sources)));
-  }
-  const std::optional<Job> job = elaborate_one(parsed);
+  const FrontEndRun run = test::run_front_end(mutant.text);
   const double seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
   if (seconds > totals.slowest) {
     totals.slowest = seconds;
     totals.slowest_mutant = number;
   }
-  EXPECT_EQ(job.has_value(), !parsed.diagnostics.has_errors());
-  if (job) {
-    ++totals.compiled;
-    for (const std::string& mistake : ir::verify(job->module)) ADD_FAILURE() << mistake;
+  if (!run.of_parser.empty()) {
+    ++totals.unparsed;
+    const bool is_near = is_near_change(run.of_parser[0].primary.span, mutant);
+    totals.near += is_near ? 1 : 0;
+    if (!is_near && totals.far.size() < 8)
+      totals.far.push_back(
+          fmt::format("{}: {}\n{}", number, mutant.what, render(run.of_parser[0], run.sources)));
   }
-  const std::set<std::string, std::less<>> words = words_of(mutant.text);
-  for (const Diagnostic& diagnostic : parsed.diagnostics.all()) {
+  EXPECT_EQ(run.job.has_value(), !run.diagnostics.has_errors());
+  if (run.job) {
+    ++totals.compiled;
+    for (const std::string& mistake : ir::verify(run.job->module)) ADD_FAILURE() << mistake;
+  } else {
+    totals.single += run.diagnostics.error_count() == 1 ? 1 : 0;
+  }
+  const Words words = words_of(mutant.text);
+  for (const Diagnostic& diagnostic : run.diagnostics.all()) {
     EXPECT_TRUE(diagnostic.primary.span.valid()) << diagnostic.message;
     EXPECT_NE(find_diagnostic_code(diagnostic.code), nullptr) << diagnostic.code;
-    EXPECT_LT(render(diagnostic, parsed.sources).size(), 8'000U);
+    const std::string rendered = render(diagnostic, run.sources);
+    EXPECT_LT(rendered.size(), 8'000U);
     for (const std::string& text : texts_of(diagnostic)) {
-      EXPECT_EQ(text.find('$'), std::string::npos) << render(diagnostic, parsed.sources);
-      EXPECT_EQ(foreign_word(text, words), "") << render(diagnostic, parsed.sources);
+      EXPECT_EQ(text.find('$'), std::string::npos) << rendered;
+      EXPECT_EQ(foreign_word(text, words), "") << rendered;
     }
   }
   if (std::getenv("FUSEGRAD_MUTANT") != nullptr) {
-    fmt::print("{}\n{}\n{}", mutant.what, mutant.text, render(parsed.diagnostics, parsed.sources));
+    fmt::print("{}\n{}\n{}", mutant.what, mutant.text, render(run.diagnostics, run.sources));
+  }
+  if (std::getenv("FUSEGRAD_MANY") != nullptr && run.diagnostics.error_count() > 3) {
+    fmt::print("MANY {} {} {}\n", number, run.diagnostics.error_count(), mutant.what);
   }
 }
 
 class Mutants : public ::testing::TestWithParam<size_t> {};
 
 TEST_P(Mutants, AreReportedNearTheChange) {
-  ASSERT_GT(corpus().size(), 20U);
-  for (int number : {SIGABRT, SIGSEGV, SIGFPE, SIGILL}) std::signal(number, tell_mutant);
+  ASSERT_GT(test::model_files().size(), 20U);
+  test::tell_mutant_on_crash();
   Totals totals;
   if (const char* alone = std::getenv("FUSEGRAD_MUTANT")) {
     run_mutant(std::strtoul(alone, nullptr, 10), totals);
@@ -355,9 +203,11 @@ TEST_P(Mutants, AreReportedNearTheChange) {
   for (const std::string& one : totals.far) far += one + "\n";
   fmt::print(
       "{} mutants: {} compile, {} do not parse, {} of them ({:.1f} %) are reported near the "
-      "change; the slowest, {}, took {:.3f} s\n",
+      "change; {} ({:.1f} %) of those with errors have one; the slowest, {}, took {:.3f} s\n",
       count, totals.compiled, totals.unparsed, totals.near,
       100.0 * static_cast<double>(totals.near) / static_cast<double>(totals.unparsed),
+      totals.single,
+      100.0 * static_cast<double>(totals.single) / static_cast<double>(count - totals.compiled),
       totals.slowest_mutant, totals.slowest);
   EXPECT_GT(totals.unparsed * 3, count);
   EXPECT_GT(totals.compiled * 50, count);
