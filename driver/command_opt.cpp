@@ -78,6 +78,12 @@ Result<Level> run_differentiate(const Level& level) {
   return Level{"tensor.grad", std::move(result)};
 }
 
+Result<Level> run_split_metrics(const Level& level) {
+  auto module = needs<ir::TensorModule>(level, "tensor statements");
+  if (!module) return module.error();
+  return Level{level.stage, ir::split_metrics(**module)};
+}
+
 Result<Level> run_group(const Level& level) {
   auto module = needs<ir::TensorModule>(level, "tensor statements");
   if (!module) return module.error();
@@ -136,6 +142,12 @@ constexpr std::array passes = {
            return on_tensor_programs(level, nullptr,
                                      [](ir::TensorProgram& p) { ir::pull_factors(p); });
          }},
+    Pass{"hoist-scalars", "tensor -> tensor, what a step has once is computed once",
+         [](const Level& level) {
+           return on_tensor_programs(level, nullptr,
+                                     [](ir::TensorProgram& p) { ir::hoist_scalars(p); });
+         }},
+    Pass{"split-metrics", "tensor -> tensor, metrics about a whole pass", run_split_metrics},
     Pass{"share", "tensor -> tensor, equal statements once",
          [](const Level& level) {
            return on_tensor_programs(level, nullptr,

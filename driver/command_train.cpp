@@ -110,8 +110,9 @@ int emit(const EmitCommand& command) {
   std::optional<Compilation> compilation = compile(request, messages);
   report_messages(messages);
   if (!compilation) return messages.exit_code;
-  if (!command.program.empty() && compilation->job.module.find(command.program) == nullptr &&
-      command.stage != Stage::ast) {
+  const bool is_program = compilation->job.module.find(command.program) != nullptr ||
+                          compilation->tensor_opt.find(command.program) != nullptr;
+  if (!command.program.empty() && !is_program && command.stage != Stage::ast) {
     fmt::print(stderr, "error: there is no program `{}`; the programs are init, train and eval\n",
                command.program);
     return ExitCode::usage;

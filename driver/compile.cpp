@@ -51,9 +51,10 @@ class Compiler {
     verify(result_.tensor_grad, "tensor.grad");
     if (request_.until == Stage::tensor_grad) return std::move(result_);
 
+    // What a metric accumulates over a pass is separated from what is computed after it.
     // Algebra: views disappear, factors leave sums, equal statements are shared.
     step("simplify", [&] {
-      for (const ir::TensorProgram& program : result_.tensor_grad.programs) {
+      for (const ir::TensorProgram& program : ir::split_metrics(result_.tensor_grad).programs) {
         result_.tensor_opt.programs.push_back(ir::simplify(program));
       }
       return true;
@@ -136,8 +137,10 @@ class Compiler {
   }
 
   bool elaborate(const frontend::ast::File& library) {
+    frontend::ElaborateOptions options = request_.elaborate;
+    options.read_file = read_text_file;
     std::optional<frontend::Job> job = frontend::elaborate(
-        result_.ast, library, request_.elaborate, messages_.sources, messages_.diagnostics);
+        result_.ast, library, options, messages_.sources, messages_.diagnostics);
     if (!job || messages_.diagnostics.has_errors()) {
       messages_.exit_code = ExitCode::model_file;
       return false;
@@ -166,9 +169,20 @@ class Compiler {
       result_.tensor_grad.programs.push_back(std::move(*with_gradient));
     }
     if (!result_.job.update_rules.empty()) {
-      result_.tensor_grad = ir::apply_update_rules(result_.tensor_grad, result_.job.update_rules);
+      result_.tensor_grad = ir::apply_update_rules(result_.tensor_grad, result_.job.update_rules,
+                                                   result_.job.transforms);
     }
     return true;
+  }
+
+  static runtime::Target::Comparison comparison(frontend::ast::BinaryOperator sign) {
+    using frontend::ast::BinaryOperator;
+    using Comparison = runtime::Target::Comparison;
+    if (sign == BinaryOperator::less) return Comparison::less;
+    if (sign == BinaryOperator::less_equal) return Comparison::less_equal;
+    if (sign == BinaryOperator::greater) return Comparison::greater;
+    FG_CHECK(sign == BinaryOperator::greater_equal, "a target with another sign");
+    return Comparison::greater_equal;
   }
 
   bool generate() {
@@ -181,8 +195,18 @@ class Compiler {
       }
     }
     const frontend::TrainSettings& train = result_.job.settings;
-    settings.train = {train.batch, train.epochs, train.seed, train.shuffle,
-                      train.keep_last ? runtime::LastBatch::keep : runtime::LastBatch::drop};
+    settings.train.batch = train.batch;
+    settings.train.epochs = train.epochs;
+    settings.train.seed = train.seed;
+    settings.train.shuffle = train.shuffle;
+    settings.train.last = train.keep_last ? runtime::LastBatch::keep : runtime::LastBatch::drop;
+    settings.train.time_limit = train.time_limit;
+    settings.train.patience = train.patience;
+    settings.train.eval_every = train.eval_every;
+    if (train.target) {
+      settings.train.target = runtime::Target{
+          train.target->metric, comparison(train.target->comparison), train.target->threshold};
+    }
     runtime::JitOptions options;
     options.keep_text = request_.keep_llvm_text;
     Result<runtime::CompiledJob> job = runtime::build_job(result_.loops, settings, options);

@@ -5,12 +5,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
 #include "frontend/elaborate_definitions.h"
 #include "frontend/elaborate_training.h"
 #include "frontend/elaborator.h"
+#include "frontend/imports.h"
 
 namespace fusegrad::frontend {
 
@@ -98,13 +100,31 @@ void check_evaluation_parameters(const std::vector<Elaborator::ParameterSite>& t
   }
 }
 
+/// The target must be about something that the model measures.
+void check_target(const TrainSettings& settings, const ir::TensorProgram& train,
+                  const ast::Model* model, Reporter& reporter) {
+  if (!settings.target || model == nullptr || reporter.has_errors()) return;
+  const Target& target = *settings.target;
+  std::vector<std::string> names = {"loss"};
+  for (const ir::TensorResult& result : train.results) {
+    if (result.kind == ir::TensorResultKind::metric) names.push_back(result.label);
+  }
+  if (std::find(names.begin(), names.end(), target.metric) != names.end()) return;
+  reporter.add(Complaint("E0708", target.metric_span,
+                         fmt::format("the model has no metric `{}`", target.metric), "not measured")
+                   .other(model->name.span, "the model")
+                   .did_you_mean(target.metric, names));
+}
+
 }  // namespace
 
 std::optional<Job> elaborate(const ast::File& model, const ast::File& library,
                              const ElaborateOptions& options, SourceManager& sources,
                              Diagnostics& diagnostics) {
   Reporter reporter(diagnostics);
-  const Definitions definitions(model, library, reporter);
+  const std::deque<ast::File> imported =
+      read_imports(model, options, sources, diagnostics, reporter);
+  const Definitions definitions(model, imported, library, reporter);
   const CommandLineValues command_line =
       parse_command_line(options, definitions, sources, diagnostics, reporter);
 
@@ -140,13 +160,33 @@ std::optional<Job> elaborate(const ast::File& model, const ast::File& library,
     }
   }
   ir::TensorProgram train = training.take_program("train");
-  if (plan.optimizer != nullptr) {
-    std::vector<std::pair<std::string, std::vector<std::string>>> parameters;
-    for (const ir::TensorDeclaration& declaration : train.declarations) {
-      if (declaration.kind == ir::TensorKind::parameter) {
-        parameters.push_back({declaration.name, declaration.tags});
-      }
+  std::vector<std::pair<std::string, std::vector<std::string>>> parameters;
+  for (const ir::TensorDeclaration& declaration : train.declarations) {
+    if (declaration.kind == ir::TensorKind::parameter) {
+      parameters.push_back({declaration.name, declaration.tags});
     }
+  }
+  for (const ast::Expression* call : plan.transforms) {
+    ir::GradientTransform transform;
+    const auto is_taken = [&](const std::string& name) {
+      return std::any_of(job.transforms.begin(), job.transforms.end(),
+                         [&](const ir::GradientTransform& other) { return other.name == name; });
+    };
+    transform.name = call->name.text;
+    for (int i = 2; is_taken(transform.name); ++i) {
+      transform.name = fmt::format("{}_{}", call->name.text, i);
+    }
+    Totals totals;
+    for (const auto& [name, tags] : parameters) {
+      totals.of_parameter.clear();
+      std::optional<ir::UpdateRule> rule =
+          training.elaborate_update_rule(*call, tags, nullptr, &totals);
+      if (!rule) break;
+      transform.rules.emplace(name, std::move(*rule));
+    }
+    job.transforms.push_back(std::move(transform));
+  }
+  if (plan.optimizer != nullptr) {
     if (parameters.empty()) {
       // A model without parameters: the call is checked all the same.
       static_cast<void>(training.elaborate_update_rule(*plan.optimizer, {}, plan.learning_rate));
@@ -158,8 +198,14 @@ std::optional<Job> elaborate(const ast::File& model, const ast::File& library,
       job.update_rules.emplace(name, std::move(*rule));
     }
   }
+  check_target(plan.settings, train, plan.model, reporter);
+  if (!diagnostics.has_errors()) {
+    settings.training = true;
+    check_layers_for_all_sizes(definitions, sources, training, settings, reporter);
+  }
   if (diagnostics.has_errors()) return std::nullopt;
 
+  warn_about_derivatives(definitions, sources, reporter);
   warn_about_idle_parameters(train, training.parameters(), reporter);
   job.module.programs.push_back(training.take_initial_program());
   job.module.programs.push_back(std::move(train));

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -11,6 +12,7 @@
 
 #include "frontend/ast.h"
 #include "ir/support/diagnostics.h"
+#include "ir/support/result.h"
 #include "ir/support/source.h"
 #include "ir/tensor/program.h"
 #include "ir/update_rule.h"
@@ -34,6 +36,16 @@ struct ElaborateOptions {
   /// Without it, a file that has no train block is taken as a model by itself: nothing of the above
   /// is needed, and a batch has 64 rows unless `train` says otherwise.
   bool needs_train_block = true;
+  /// Reads an imported file, or says why not. Without it nothing can be imported.
+  std::function<Result<std::string>(const std::string& path)> read_file;
+};
+
+/// `target = accuracy >= 0.92`: training ends when it holds after an epoch.
+struct Target {
+  std::string metric;                                                   ///< of the model, or "loss"
+  ast::BinaryOperator comparison = ast::BinaryOperator::greater_equal;  ///< < <= > or >=
+  double threshold = 0;
+  Span metric_span;
 };
 
 /// The train block, with defaults and the command line's values filled in.
@@ -43,6 +55,10 @@ struct TrainSettings {
   int64_t seed = 0;    ///< of shuffling, initial values and random numbers; not negative
   bool shuffle = true;
   bool keep_last = false;  ///< `last = keep`: train on the short batch at the end of an epoch too
+  std::optional<Target> target;
+  double time_limit = 0;   ///< seconds after which training ends; 0: none
+  int64_t patience = 0;    ///< epochs without a lower loss after which training ends; 0: none
+  int64_t eval_every = 1;  ///< epochs from one validation to the next
   ir::ScalarType real = ir::ScalarType::f32;
   Span batch_span;  ///< of the value, for messages about it
 };
@@ -83,6 +99,8 @@ struct Job {
   ir::TensorModule module;
   /// One for each parameter of `train`; empty if there is no optimizer and none is needed.
   std::map<std::string, ir::UpdateRule> update_rules;
+  /// What happens to the gradients before, in order.
+  std::vector<ir::GradientTransform> transforms;
   TrainSettings settings;
   std::vector<ModelInput> inputs;
   /// Empty if there is no data and none is needed; otherwise `train` comes first.

@@ -265,6 +265,7 @@ Value Elaborator::evaluate_function(const ast::Function& function, const ast::Ex
   inner.position = scope.position;
   inner.has_step = scope.has_step;
   inner.tags = scope.tags;
+  inner.totals = scope.totals;
   inner.calls = scope.calls;
   inner.calls.push_back(call.span);
   inner.site = scope.frame != nullptr ? scope.frame : scope.site;
@@ -378,6 +379,7 @@ Value Elaborator::evaluate_builtin(const ast::Expression& e, const Scope& scope)
   if (name == "size") return evaluate_size_of(e, scope);
   if (name == "reshape") return evaluate_reshape(e, scope);
   if (name == "tagged") return evaluate_tagged(e, scope);
+  if (name == "total") return evaluate_total(e, scope);
   if (name == "stop_gradient") {
     if (!has_arguments(e, 1, "stop_gradient(x)", scope)) return error();
     Value value = evaluate(e.arguments[0].value, argument_scope(scope));

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <initializer_list>
 #include <utility>
 
 #include "frontend/similar.h"
@@ -155,19 +156,21 @@ void check_derivatives(const ast::Function& function, Reporter& reporter) {
   }
 }
 
-void collect(const ast::File& file, FileDefinitions& out, Reporter& reporter) {
+/// Names that were met so far in the files that count as one.
+struct Met {
   // Functions, layers and optimizers are told apart by their place, but one name for two of them
   // would only confuse.
   std::map<std::string, Span> callable;
   std::map<std::string, Span> constants;
+};
+
+void collect(const ast::File& file, bool is_imported, FileDefinitions& out, Met& met,
+             Reporter& reporter) {
   for (const ast::Item& item : file.items) {
-    if (const auto* import = std::get_if<ast::Import>(&item)) {
-      reporter.add(Complaint("E0902", import->span, "`import` is not supported yet", "")
-                       .help("put the definitions into this file"));
-    } else if (const auto* constant = std::get_if<ast::Constant>(&item)) {
+    if (const auto* constant = std::get_if<ast::Constant>(&item)) {
       const std::string& name = constant->name.text;
       if (name.empty()) continue;
-      auto [found, is_new] = constants.emplace(name, constant->name.span);
+      auto [found, is_new] = met.constants.emplace(name, constant->name.span);
       if (is_new) {
         out.constants.emplace(name, constant);
       } else {
@@ -177,15 +180,18 @@ void collect(const ast::File& file, FileDefinitions& out, Reporter& reporter) {
                          .other(found->second, "first defined here"));
       }
     } else if (const auto* function = std::get_if<ast::Function>(&item)) {
-      add_once(out.functions, *function, callable, reporter);
+      add_once(out.functions, *function, met.callable, reporter);
       check_derivatives(*function, reporter);
     } else if (const auto* layer = std::get_if<ast::Layer>(&item)) {
-      add_once(out.layers, *layer, callable, reporter);
+      add_once(out.layers, *layer, met.callable, reporter);
     } else if (const auto* optimizer = std::get_if<ast::Optimizer>(&item)) {
-      add_once(out.optimizers, *optimizer, callable, reporter);
+      add_once(out.optimizers, *optimizer, met.callable, reporter);
       if (!optimizer->is_transform && optimizer->subjects.size() == 1) {
         report_lone_subject(*optimizer, reporter);
       }
+    } else if (is_imported) {
+      // What is trained, on what and how, is said by one file.
+      continue;
     } else if (const auto* model = std::get_if<ast::Model>(&item)) {
       add_named(out.models, *model, "model", reporter);
     } else if (const auto* data = std::get_if<ast::Data>(&item)) {
@@ -219,10 +225,14 @@ std::vector<std::string> builtin_function_names() {
   return {builtin_functions.begin(), builtin_functions.end()};
 }
 
-Definitions::Definitions(const ast::File& model, const ast::File& library, Reporter& reporter)
+Definitions::Definitions(const ast::File& model, const std::deque<ast::File>& imported,
+                         const ast::File& library, Reporter& reporter)
     : library_file_(library.file) {
-  collect(library, library_, reporter);
-  collect(model, model_, reporter);
+  Met in_library;
+  collect(library, false, library_, in_library, reporter);
+  Met in_model;
+  for (const ast::File& file : imported) collect(file, true, model_, in_model, reporter);
+  collect(model, false, model_, in_model, reporter);
 }
 
 const ast::Function* Definitions::function(std::string_view name, bool from_library) const {
@@ -259,14 +269,27 @@ std::vector<std::string> Definitions::callable_names(bool from_library) const {
   return names;
 }
 
-std::vector<std::string> Definitions::optimizer_names() const {
+namespace {
+
+std::vector<std::string> rule_names(std::initializer_list<const FileDefinitions*> files,
+                                    bool is_transform) {
   std::vector<std::string> names;
-  for (const FileDefinitions* file : {&model_, &library_}) {
+  for (const FileDefinitions* file : files) {
     for (const auto& [name, item] : file->optimizers) {
-      if (!item->is_transform) names.push_back(name);
+      if (item->is_transform == is_transform) names.push_back(name);
     }
   }
   return names;
+}
+
+}  // namespace
+
+std::vector<std::string> Definitions::optimizer_names() const {
+  return rule_names({&model_, &library_}, false);
+}
+
+std::vector<std::string> Definitions::transform_names() const {
+  return rule_names({&model_, &library_}, true);
 }
 
 }  // namespace fusegrad::frontend

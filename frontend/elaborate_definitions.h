@@ -2,6 +2,7 @@
 // The items of the library and of the model file by name, and the reports about them.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -75,8 +76,11 @@ struct FileDefinitions {
 /// file first.
 class Definitions {
  public:
-  /// Reports E0106 for what is defined twice and E0902 for imports.
-  Definitions(const ast::File& model, const ast::File& library, Reporter& reporter);
+  /// Reports E0106 for what is defined twice. Of imported files the constants, functions, layers,
+  /// optimizers and transforms count as if they stood in the model file; models, data and train
+  /// blocks of theirs are passed over.
+  Definitions(const ast::File& model, const std::deque<ast::File>& imported,
+              const ast::File& library, Reporter& reporter);
 
   const FileDefinitions& model() const { return model_; }
   const FileDefinitions& library() const { return library_; }
@@ -91,6 +95,7 @@ class Definitions {
   /// All names that can be called, for suggestions.
   std::vector<std::string> callable_names(bool from_library) const;
   std::vector<std::string> optimizer_names() const;
+  std::vector<std::string> transform_names() const;
 
  private:
   FileDefinitions model_;

@@ -754,7 +754,10 @@ Value Elaborator::evaluate_conditional(const ast::Expression& e, const Scope& sc
   Operand condition = {&e.operands[0], evaluate(e.operands[0], condition_scope)};
   if (condition.value.is_error()) return error();
   if (condition.value.kind == ValueKind::boolean) {
-    return evaluate(e.operands[condition.value.boolean ? 1 : 2], scope);
+    // A total is over all parameters, also over those with other tags.
+    const size_t taken = condition.value.boolean ? 1 : 2;
+    if (scope.totals != nullptr) static_cast<void>(evaluate(e.operands[3 - taken], scope));
+    return evaluate(e.operands[taken], scope);
   }
   Operand a = {&e.operands[1], evaluate(e.operands[1], scope)};
   Operand b = {&e.operands[2], evaluate(e.operands[2], scope)};

@@ -439,6 +439,8 @@ std::vector<Value> Elaborator::instantiate(const ast::Layer& layer, const ast::E
   }
   if (!declare_outputs(layer, call, scope, frame)) return nothing;
 
+  keep_layer_use(layer, call, frame);
+
   // Whatever stands around the call waits.
   run(layer.body, frame);
   if (gave_up_) return nothing;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// An optimizer becomes, for each parameter, the rule that changes one element.
+// An optimizer, or a transform of gradients, becomes for each parameter the rule that changes one
+// element.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "frontend/elaborator.h"
@@ -25,9 +27,12 @@ Value rule_variable(const std::string& name, ir::ScalarType type) {
 
 std::optional<ir::UpdateRule> Elaborator::elaborate_update_rule(
     const ast::Expression& call, const std::vector<std::string>& tags,
-    const ast::Expression* learning_rate) {
+    const ast::Expression* learning_rate, Totals* totals) {
   const ast::Optimizer* optimizer = definitions_.optimizer(call.name.text);
-  if (optimizer == nullptr || optimizer->subjects.size() != 2) return std::nullopt;
+  const bool is_transform = totals != nullptr;
+  // An optimizer is for a parameter and its gradient; a transform may leave the parameter out.
+  if (optimizer == nullptr || optimizer->subjects.empty()) return std::nullopt;
+  if (!is_transform && optimizer->subjects.size() != 2) return std::nullopt;
   const size_t errors_before = reporter_.error_count();
   StatementGuard guard(*this, "update", call.span, nullptr);
 
@@ -44,6 +49,7 @@ std::optional<ir::UpdateRule> Elaborator::elaborate_update_rule(
   outside.mode = Scope::Mode::element;
   outside.has_step = true;
   outside.tags = &tags;
+  outside.totals = totals;
   std::optional<std::vector<const ast::Argument*>> actual =
       match_arguments(call, formals, signature, "E0703", outside);
   if (!actual) return std::nullopt;
@@ -64,14 +70,16 @@ std::optional<ir::UpdateRule> Elaborator::elaborate_update_rule(
   scope.calls.push_back(call.span);
 
   const ir::ScalarType real = options_.real;
-  const std::string& parameter = optimizer->subjects[0].text;
-  const std::string& gradient = optimizer->subjects[1].text;
-  scope.locals[parameter] = rule_variable("p", real);
+  const std::string parameter =
+      optimizer->subjects.size() == 2 ? optimizer->subjects[0].text : std::string();
+  const std::string gradient = optimizer->subjects.back().text;
+  const std::string& subject = is_transform ? gradient : parameter;
+  if (!parameter.empty()) scope.locals[parameter] = rule_variable("p", real);
   scope.locals[gradient] = rule_variable("g", real);
 
   ir::UpdateRule rule;
   rule.origin = optimizer->span;
-  std::map<std::string, std::string> targets = {{parameter, "p"}};
+  std::map<std::string, std::string> targets = {{subject, is_transform ? "g" : "p"}};
   std::map<std::string, Span> updated;
   std::map<std::string, Span> states;
   auto number = [&](const ast::Expression& text, const Scope& inside) -> ExprRef {
@@ -102,6 +110,7 @@ std::optional<ir::UpdateRule> Elaborator::elaborate_update_rule(
         Scope initial = scope;
         initial.locals.erase(parameter);
         initial.locals.erase(gradient);
+        initial.totals = nullptr;
         ExprRef value = number(statement.value, initial);
         if (value != nullptr) rule.states.push_back({tensor, std::move(value)});
         targets[name.text] = tensor;
@@ -127,7 +136,8 @@ std::optional<ir::UpdateRule> Elaborator::elaborate_update_rule(
           std::vector<std::string> candidates;
           for (const auto& [candidate, tensor] : targets) candidates.push_back(candidate);
           report(scope, Complaint("E0602", name.span, fmt::format("`{}` is not a state", name.text),
-                                  "only states and the parameter change with `<-`")
+                                  is_transform ? "only states and the gradient change with `<-`"
+                                               : "only states and the parameter change with `<-`")
                             .did_you_mean(name.text, candidates));
           break;
         }
@@ -157,14 +167,47 @@ std::optional<ir::UpdateRule> Elaborator::elaborate_update_rule(
         break;  // the parser reported it
     }
   }
-  if (!updated.contains(parameter) && reporter_.error_count() == errors_before) {
+  if (!updated.contains(subject) && reporter_.error_count() == errors_before) {
     report(scope, Complaint("E0602", optimizer->name.span,
-                            fmt::format("the optimizer `{}` never changes the parameter",
-                                        optimizer->name.text),
-                            fmt::format("there is no `{} <- ...`", parameter)));
+                            is_transform ? fmt::format("`{}` never changes the gradient",
+                                                       optimizer->name.text)
+                                         : fmt::format("the optimizer `{}` never changes the "
+                                                       "parameter",
+                                                       optimizer->name.text),
+                            fmt::format("there is no `{} <- ...`", subject)));
   }
   if (reporter_.error_count() != errors_before) return std::nullopt;
+  if (is_transform) rule.totals = std::move(totals->of_parameter);
   return rule;
+}
+
+Value Elaborator::evaluate_total(const ast::Expression& e, const Scope& scope) {
+  if (!has_arguments(e, 1, "total(e)", scope)) return error();
+  if (scope.totals == nullptr) {
+    report(scope, Complaint("E0108", e.span, "`total` is known in gradient transforms only",
+                            "there are no gradients of all parameters here")
+                      .note("it is the sum over all elements of all parameters"));
+    return error();
+  }
+  Operand value = {&e.arguments[0].value, evaluate(e.arguments[0].value, scope)};
+  ExprRef expression = real_operand(value, "total", scope);
+  if (expression == nullptr) return error();
+  if (expression->type.scalar != options_.real) {
+    report(scope, Complaint("E0401", e.arguments[0].value.span, "a rule computes with `real`",
+                            fmt::format("this is {}", type_text(value.value))));
+    return error();
+  }
+  // Rules of all parameters are made from one text: the place tells which totals are the same.
+  std::string place = fmt::format("{}:{}", e.span.file, e.span.begin);
+  for (const Span& call : scope.calls) place += fmt::format(" {}:{}", call.file, call.begin);
+  const size_t next = scope.totals->name_by_place.size() + 1;
+  const std::string& name =
+      scope.totals->name_by_place.try_emplace(place, fmt::format("total.{}", next)).first->second;
+  std::vector<ir::UpdateRule::Total>& known = scope.totals->of_parameter;
+  const bool is_known = std::any_of(known.begin(), known.end(),
+                                    [&](const auto& total) { return total.name == name; });
+  if (!is_known) known.push_back({name, std::move(expression)});
+  return rule_variable(name, options_.real);
 }
 
 }  // namespace fusegrad::frontend

@@ -81,10 +81,10 @@ CommandLineValues parse_command_line(const ElaborateOptions& options,
 
 namespace {
 
-constexpr std::array<std::string_view, 9> supported_keys = {
-    "model", "data", "batch", "epochs", "optimizer", "seed", "shuffle", "last", "precision"};
-constexpr std::array<std::string_view, 6> later_keys = {"transforms", "eval_every", "checkpoint",
-                                                        "log_every",  "time_limit", "target"};
+constexpr std::array<std::string_view, 14> supported_keys = {
+    "model",   "data", "batch",  "epochs",     "optimizer", "transforms", "seed",
+    "shuffle", "last", "target", "time_limit", "patience",  "eval_every", "precision"};
+constexpr std::array<std::string_view, 2> later_keys = {"checkpoint", "log_every"};
 constexpr std::array<std::string_view, 2> dropped_keys = {"deterministic", "strict"};
 
 template <typename Array>
@@ -136,6 +136,8 @@ class TrainReader {
     if (const ast::Entry* entry = find("last")) {
       plan.settings.keep_last = word(*entry, {"drop", "keep"}) == "keep";
     }
+    read_end(plan.settings);
+    if (const ast::Entry* entry = find("transforms")) read_transforms(*entry, plan);
     read_precision(plan);
     if (const ast::Entry* entry = find("optimizer")) {
       read_optimizer(*entry, plan);
@@ -326,6 +328,90 @@ class TrainReader {
     if (!batch) return;
     plan.settings.batch = *batch;
     plan.is_batch_known = true;
+  }
+
+  /// What ends training before its last epoch.
+  void read_end(TrainSettings& settings) {
+    if (const ast::Entry* entry = find("target")) read_target(*entry, settings);
+    if (const ast::Entry* entry = find("time_limit")) {
+      Value value = elaborator_.evaluate_constant(entry->value);
+      std::optional<double> seconds = real_number(value);
+      if (!value.is_error() && (!seconds || !(*seconds > 0))) {
+        report_value(*entry, "a positive number of seconds");
+      }
+      if (seconds && *seconds > 0) settings.time_limit = *seconds;
+    }
+    constexpr int64_t most = int64_t{1} << 40;
+    if (const ast::Entry* entry = find("patience")) {
+      settings.patience = number(*entry, 1, most).value_or(0);
+    }
+    if (const ast::Entry* entry = find("eval_every")) {
+      settings.eval_every = number(*entry, 1, most).value_or(1);
+    }
+  }
+
+  static std::optional<double> real_number(const Value& value) {
+    if (value.kind == ValueKind::real) return value.real;
+    if (value.is_number()) return static_cast<double>(value.integer.maximum);
+    return std::nullopt;
+  }
+
+  void read_target(const ast::Entry& entry, TrainSettings& settings) {
+    using ast::BinaryOperator;
+    const ast::Expression& e = entry.value;
+    if (e.kind == ExpressionKind::invalid) return;
+    const bool is_comparison =
+        e.kind == ExpressionKind::binary &&
+        (e.binary == BinaryOperator::less || e.binary == BinaryOperator::less_equal ||
+         e.binary == BinaryOperator::greater || e.binary == BinaryOperator::greater_equal);
+    if (!is_comparison || e.operands[0].kind != ExpressionKind::name) {
+      report_value(entry, "a metric that is compared with a number", "such as `accuracy >= 0.9`");
+      return;
+    }
+    Value value = elaborator_.evaluate_constant(e.operands[1]);
+    if (value.is_error()) return;
+    std::optional<double> threshold = real_number(value);
+    if (!threshold) {
+      report_value(entry, "a metric that is compared with a number", "such as `accuracy >= 0.9`");
+      return;
+    }
+    settings.target = Target{e.operands[0].name.text, e.binary, *threshold, e.operands[0].span};
+  }
+
+  void read_transforms(const ast::Entry& entry, TrainPlan& plan) {
+    if (entry.value.kind == ExpressionKind::invalid) return;
+    if (entry.value.kind != ExpressionKind::list) {
+      report_value(entry, "a list of gradient transforms", "such as `[clip_norm(1.0)]`");
+      return;
+    }
+    for (const ast::Expression& call : entry.value.operands) {
+      if (call.kind == ExpressionKind::invalid) continue;
+      const bool is_word = call.kind == ExpressionKind::name;
+      if (call.kind != ExpressionKind::call && !is_word) {
+        reporter_.add(Complaint("E0707", call.span, "this is not a gradient transform",
+                                "such as `clip_norm(1.0)`"));
+        continue;
+      }
+      const std::string& name = call.name.text;
+      const ast::Optimizer* transform = definitions_.optimizer(name);
+      if (transform == nullptr || !transform->is_transform) {
+        Complaint complaint("E0708", call.name.span,
+                            fmt::format("there is no gradient transform `{}`", name),
+                            transform != nullptr ? "this is an optimizer" : "not defined");
+        complaint.did_you_mean(name, definitions_.transform_names());
+        complaint.note("`fusegrad list` prints all of them");
+        reporter_.add(complaint);
+      } else if (is_word) {
+        reporter_.add(Complaint("E0707", call.span, "a gradient transform is called",
+                                fmt::format("write `{}(...)` with its arguments", name)));
+      } else if (!call.instance.text.empty() || !call.initialisers.empty()) {
+        reporter_.add(Complaint("E0108", call.span,
+                                fmt::format("`{}` is a gradient transform, not a layer", name),
+                                "only layers have instances with parameters"));
+      } else {
+        plan.transforms.push_back(&call);
+      }
+    }
   }
 
   void read_precision(TrainPlan& plan) {

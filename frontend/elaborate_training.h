@@ -33,6 +33,7 @@ struct TrainPlan {
   const ast::Data* data = nullptr;
   const ast::Expression* optimizer = nullptr;      ///< a call
   const ast::Expression* learning_rate = nullptr;  ///< replaces the call's `lr`
+  std::vector<const ast::Expression*> transforms;  ///< calls, in order
   TrainSettings settings;
   bool is_batch_known = false;
 };

@@ -14,6 +14,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "frontend/ast.h"
@@ -102,6 +103,12 @@ struct Frame {
   std::map<std::string, Span, std::less<>> updated;  ///< states with a `<-`
 };
 
+/// The totals of one gradient transform while it is elaborated for one parameter after the other.
+struct Totals {
+  std::map<std::string, std::string> name_by_place;  ///< shared by all parameters
+  std::vector<ir::UpdateRule::Total> of_parameter;   ///< of the current one
+};
+
 /// What an expression may mention, and what is wanted from it.
 struct Scope {
   enum class Mode : uint8_t {
@@ -125,6 +132,7 @@ struct Scope {
   ir::ExprRef position;   ///< of the element that is defined; null: no random numbers here
   bool has_step = false;  ///< step, steps and epoch may be mentioned
   const std::vector<std::string>* tags = nullptr;  ///< of the parameter, in an optimizer
+  Totals* totals = nullptr;                        ///< in a gradient transform
   std::vector<Span> calls;                         ///< of functions, outermost first, for messages
   const Frame* site = nullptr;  ///< the instance around those calls, if there is one
 
@@ -159,6 +167,17 @@ class Elaborator {
     Span site;  ///< in the model's text: the call that led there, or the declaration
   };
 
+  /// What a layer was given in a call, to elaborate it by itself.
+  struct LayerUse {
+    const ast::Layer* layer = nullptr;
+    const ast::Expression* call = nullptr;
+    std::map<std::string, Value, std::less<>> sizes;
+    std::set<std::string> free_sizes;  ///< those that are bound by tensors alone
+    std::optional<std::vector<ir::Extent>> pack;
+    std::map<std::string, NameMeaning, std::less<>> names;  ///< of its arguments
+    std::map<std::string, TensorFacts, std::less<>> tensors;
+  };
+
   Elaborator(const Definitions& definitions, const SourceManager& sources, Reporter& reporter,
              StableNames& stable_names, Options options);
 
@@ -174,10 +193,27 @@ class Elaborator {
   const std::vector<ModelInput>& inputs() const { return inputs_; }
   const std::vector<ParameterSite>& parameters() const { return parameters_; }
 
-  /// The rule of an optimizer's call for a parameter with these tags. Nothing after a report.
+  /// The rule of an optimizer's or transform's call for a parameter with these tags. Nothing after
+  /// a report. `totals`: of the transform; null for an optimizer.
   std::optional<ir::UpdateRule> elaborate_update_rule(const ast::Expression& call,
                                                       const std::vector<std::string>& tags,
-                                                      const ast::Expression* learning_rate);
+                                                      const ast::Expression* learning_rate,
+                                                      Totals* totals = nullptr);
+
+  /// The first use of each layer of the model file in training, by the layer's place in the text.
+  const std::map<std::pair<uint32_t, uint32_t>, LayerUse>& layer_uses() const {
+    return layer_uses_;
+  }
+  /// Elaborates the layer's body as in that use, but with these sizes.
+  void elaborate_layer(const LayerUse& use, const std::map<std::string, Value, std::less<>>& sizes);
+
+  /// A function's value and the slopes that its text gives, in the order of `derivatives`, over
+  /// reads of tensors of rank 0 that are called like the parameters. Nothing after a report.
+  struct FunctionRule {
+    ir::ExprRef value;
+    std::vector<ir::ExprRef> slopes;
+  };
+  std::optional<FunctionRule> function_rule(const ast::Function& function);
 
   /// A value known at compile time, written outside of models. An error value after a report.
   Value evaluate_constant(const ast::Expression& expression);
@@ -280,6 +316,7 @@ class Elaborator {
   Value evaluate_size_of(const ast::Expression& e, const Scope& scope);
   Value evaluate_reshape(const ast::Expression& e, const Scope& scope);
   Value evaluate_tagged(const ast::Expression& e, const Scope& scope);
+  Value evaluate_total(const ast::Expression& e, const Scope& scope);
   std::optional<ir::Shape> list_of_sizes(const ast::Expression& list, const Scope& scope);
   bool has_arguments(const ast::Expression& e, size_t count, std::string_view signature,
                      const Scope& scope);
@@ -439,6 +476,7 @@ class Elaborator {
                    const ast::Layer& layer, const Scope& scope, Frame& frame);
   bool declare_outputs(const ast::Layer& layer, const ast::Expression& call, const Scope& scope,
                        Frame& frame);
+  void keep_layer_use(const ast::Layer& layer, const ast::Expression& call, const Frame& frame);
   std::vector<Value> take_outputs(const ast::Layer& layer, Frame& frame);
   bool element_fits(ast::ElementName wanted, ir::ScalarType type) const;
   std::string instance_path(const ast::Expression& call, Frame& caller);
@@ -457,6 +495,7 @@ class Elaborator {
   StatementContext* statement_ = nullptr;
   std::vector<ModelInput> inputs_;
   std::vector<ParameterSite> parameters_;
+  std::map<std::pair<uint32_t, uint32_t>, LayerUse> layer_uses_;
   std::map<std::string, Value> file_constants_;  ///< by file and name; an error while in progress
   std::set<std::string> constants_in_progress_;
   Span loss_span_;
@@ -472,6 +511,16 @@ class Elaborator {
   std::map<std::string, int> statement_turns_;  ///< statements of each name, for random streams
   bool gave_up_ = false;
 };
+
+/// E0209 for layers that elaborate only because two of their sizes are equal in the call.
+/// `training` has elaborated the model without an error.
+void check_layers_for_all_sizes(const Definitions& definitions, const SourceManager& sources,
+                                const Elaborator& training, const Elaborator::Options& options,
+                                Reporter& reporter);
+
+/// W0504 for each `deriv` of the model file that disagrees with differences of its function.
+void warn_about_derivatives(const Definitions& definitions, const SourceManager& sources,
+                            Reporter& reporter);
 
 /// Keeps a statement's context current while it lives.
 class Elaborator::StatementGuard {

@@ -269,6 +269,11 @@ bool Parser::parse_primary(ast::Expression& out) {
     out.kind = ast::ExpressionKind::infinity;
   } else if (at(TokenKind::word_training)) {
     out.kind = ast::ExpressionKind::training;
+  } else if (in_entries_ && at(TokenKind::word_loss)) {
+    // `target = loss < 0.1`: what is measured, by the word that defines it.
+    out.kind = ast::ExpressionKind::name;
+    out.name.text = "loss";
+    out.name.span = out.span;
   } else {
     return unexpected("an expression");
   }

@@ -41,39 +41,62 @@ ExprRef fill(const ExprRef& e, const std::map<std::string, ExprRef>& values) {
   });
 }
 
-void add_update(TensorProgram& program, const std::string& target,
-                const std::vector<IndexRange>& indices, ScalarType type, ExprRef value,
-                Span origin) {
+/// Appends a map under a name that is still free, and returns the name.
+std::string add_map(TensorProgram& program, const std::string& base,
+                    const std::vector<IndexRange>& indices, ScalarType type, ExprRef value,
+                    Span origin) {
   TensorStatement statement;
-  statement.name = program.fresh_name(target + "'");
+  statement.name = program.fresh_name(base);
   statement.indices = indices;
   statement.type = type;
   statement.value = std::move(value);
   statement.origin = origin;
-  program.updates.push_back({target, statement.name});
   program.statements.push_back(std::move(statement));
+  return program.statements.back().name;
 }
 
+void add_update(TensorProgram& program, const std::string& target,
+                const std::vector<IndexRange>& indices, ScalarType type, ExprRef value,
+                Span origin) {
+  program.updates.push_back(
+      {target, add_map(program, target + "'", indices, type, std::move(value), origin)});
+}
+
+/// The tensor of a rule's state. A transform's states have its name between: an optimizer and
+/// several transforms may each have a state `m`.
+std::string state_name(const std::string& parameter, const std::string& prefix,
+                       const UpdateRule::State& state) {
+  return parameter + "." + prefix + state.name;
+}
+
+/// One parameter of the job and the rule that is applied to it.
+struct Subject {
+  TensorDeclaration parameter;
+  std::vector<IndexRange> indices;
+  std::string gradient;  ///< the tensor, as the transforms so far have left it
+};
+
 /// Initial values of the states of one parameter.
-void add_initial_values(TensorProgram& init, const TensorDeclaration& parameter,
-                        const std::vector<IndexRange>& indices, const UpdateRule& rule) {
+void add_initial_values(TensorProgram& init, const Subject& subject, const UpdateRule& rule,
+                        const std::string& prefix) {
+  const TensorDeclaration& parameter = subject.parameter;
   std::map<std::string, ExprRef> values;
   for (const TensorUpdate& update : init.updates) {
     if (update.target != parameter.name) continue;
-    values["p"] = make_read(update.value, parameter.type, positions(indices));
+    values["p"] = make_read(update.value, parameter.type, positions(subject.indices));
   }
   for (const UpdateRule::State& state : rule.states) {
-    const std::string name = parameter.name + "." + state.name;
-    add_update(init, name, indices, parameter.type, fill(state.initial, values), rule.origin);
+    add_update(init, state_name(parameter.name, prefix, state), subject.indices, parameter.type,
+               fill(state.initial, values), rule.origin);
   }
 }
 
 void declare_states(TensorProgram& program, const TensorDeclaration& parameter,
-                    const UpdateRule& rule) {
+                    const UpdateRule& rule, const std::string& prefix) {
   for (const UpdateRule::State& state : rule.states) {
     TensorDeclaration declaration = parameter;
     declaration.kind = TensorKind::state;
-    declaration.name = parameter.name + "." + state.name;
+    declaration.name = state_name(parameter.name, prefix, state);
     declaration.origin = rule.origin;
     FG_CHECK(!program.type_of(declaration.name), "there already is a tensor `{}`",
              declaration.name);
@@ -81,44 +104,221 @@ void declare_states(TensorProgram& program, const TensorDeclaration& parameter,
   }
 }
 
+/// What the variables of a rule stand for, totals excepted.
+std::map<std::string, ExprRef> element_values(const Subject& subject, const UpdateRule& rule,
+                                              const std::string& prefix) {
+  const TensorDeclaration& parameter = subject.parameter;
+  std::map<std::string, ExprRef> values;
+  values["p"] = make_read(parameter.name, parameter.type, positions(subject.indices));
+  values["g"] = make_read(subject.gradient, parameter.type, positions(subject.indices));
+  for (const UpdateRule::State& state : rule.states) {
+    values[state.name] = make_read(state_name(parameter.name, prefix, state), parameter.type,
+                                   positions(subject.indices));
+  }
+  return values;
+}
+
+/// A tree of additions, so that thousands of parameters make no expression of thousands of levels.
+ExprRef sum_of(std::vector<ExprRef> terms) {
+  while (terms.size() > 1) {
+    std::vector<ExprRef> sums;
+    for (size_t i = 0; i < terms.size(); i += 2) {
+      sums.push_back(i + 1 == terms.size() ? terms[i]
+                                           : make_binary(Op::add, terms[i], terms[i + 1]));
+    }
+    terms = std::move(sums);
+  }
+  return terms[0];
+}
+
+/// Applies transforms and optimizer to the two programs.
+class RuleWriter {
+ public:
+  RuleWriter(TensorProgram& train, TensorProgram& init) : train_(train), init_(init) {}
+
+  void transform(std::vector<Subject>& subjects, const GradientTransform& transform) {
+    const std::string prefix = transform.name + ".";
+    std::map<std::string, ExprRef> totals;
+    // All rules name the same totals; what a later one mentions of an earlier one is known by then.
+    std::vector<std::string> names;
+    for (const auto& [parameter, rule] : transform.rules) {
+      for (const UpdateRule::Total& total : rule.totals) {
+        if (std::find(names.begin(), names.end(), total.name) == names.end()) {
+          names.push_back(total.name);
+        }
+      }
+    }
+    for (const std::string& name : names) {
+      if (ExprRef value = total_of(subjects, transform, name, totals)) totals[name] = value;
+    }
+    scalars_.clear();
+    for (Subject& subject : subjects) {
+      const UpdateRule* rule = rule_for(transform, subject);
+      if (rule == nullptr) continue;
+      declare(subject, *rule, prefix);
+      std::map<std::string, ExprRef> values = element_values(subject, *rule, prefix);
+      std::string gradient = subject.gradient;
+      for (const UpdateRule::Update& update : rule->updates) {
+        const ExprRef text = with_scalars(update.value, transform, totals, rule->origin);
+        values.insert(totals.begin(), totals.end());
+        ExprRef value = fill(text, values);
+        if (update.target == "g") {
+          gradient = add_map(train_, subject.gradient + "." + transform.name, subject.indices,
+                             subject.parameter.type, std::move(value), rule->origin);
+        } else {
+          add_update(train_, subject.parameter.name + "." + prefix + update.target, subject.indices,
+                     subject.parameter.type, std::move(value), rule->origin);
+        }
+      }
+      subject.gradient = gradient;
+    }
+  }
+
+  void optimize(const Subject& subject, const UpdateRule& rule) {
+    const TensorDeclaration& parameter = subject.parameter;
+    declare(subject, rule, "");
+    const std::map<std::string, ExprRef> values = element_values(subject, rule, "");
+    for (const UpdateRule::Update& update : rule.updates) {
+      const std::string target =
+          update.target == "p" ? parameter.name : parameter.name + "." + update.target;
+      add_update(train_, target, subject.indices, parameter.type, fill(update.value, values),
+                 rule.origin);
+    }
+  }
+
+ private:
+  static const UpdateRule* rule_for(const GradientTransform& transform, const Subject& subject) {
+    auto found = transform.rules.find(subject.parameter.name);
+    return found == transform.rules.end() ? nullptr : &found->second;
+  }
+
+  /// What is made of totals alone is computed once: it becomes a statement, and the expression a
+  /// mention of it. Equal ones of several parameters share one.
+  ExprRef with_scalars(const ExprRef& e, const GradientTransform& transform,
+                       std::map<std::string, ExprRef>& totals, Span origin) {
+    bool has_total = false;
+    bool has_element = false;
+    walk(e, [&](const Expr& node) {
+      if (node.op != Op::variable) return;
+      (totals.contains(node.name) ? has_total : has_element) = true;
+    });
+    if (!has_total || e->op == Op::variable) return e;
+    if (has_element || !is_real(e->type.scalar)) {
+      std::vector<ExprRef> operands;
+      for (const ExprRef& operand : e->operands) {
+        operands.push_back(with_scalars(operand, transform, totals, origin));
+      }
+      return with_operands(*e, std::move(operands));
+    }
+    auto known = std::find_if(scalars_.begin(), scalars_.end(),
+                              [&](const auto& scalar) { return same(scalar.first, e); });
+    if (known == scalars_.end()) {
+      const std::string name =
+          add_map(train_, transform.name + ".scalar", {}, e->type.scalar, fill(e, totals), origin);
+      // A number for all elements, as a total is.
+      Expr variable;
+      variable.op = Op::variable;
+      variable.type = e->type;
+      variable.name = name;
+      totals[name] = make_read(name, e->type.scalar, {});
+      known = scalars_.insert(scalars_.end(), {e, make_node(std::move(variable))});
+    }
+    return known->second;
+  }
+
+  void declare(const Subject& subject, const UpdateRule& rule, const std::string& prefix) {
+    declare_states(train_, subject.parameter, rule, prefix);
+    declare_states(init_, subject.parameter, rule, prefix);
+    add_initial_values(init_, subject, rule, prefix);
+  }
+
+  /// The sum of `value` over all elements: over those of each first index by themselves first, so
+  /// that there are rows which can be worked on side by side.
+  ExprRef add_sum(const std::string& base, const std::vector<IndexRange>& indices, ScalarType type,
+                  ExprRef value, Span origin) {
+    std::vector<IndexRange> binders = indices;
+    if (indices.size() > 1) {
+      TensorStatement rows;
+      rows.name = train_.fresh_name(base + ".rows");
+      rows.indices = {indices[0]};
+      rows.type = type;
+      rows.reduction = Reduction::sum;
+      rows.binders.assign(indices.begin() + 1, indices.end());
+      rows.value = std::move(value);
+      rows.origin = origin;
+      value = make_read(rows.name, type, {make_index(indices[0].name)});
+      binders = {indices[0]};
+      train_.statements.push_back(std::move(rows));
+    }
+    TensorStatement sum;
+    sum.name = train_.fresh_name(base);
+    sum.type = type;
+    sum.value = std::move(value);
+    sum.origin = origin;
+    if (!binders.empty()) {
+      sum.reduction = Reduction::sum;
+      sum.binders = std::move(binders);
+    }
+    train_.statements.push_back(std::move(sum));
+    return make_read(train_.statements.back().name, type, {});
+  }
+
+  /// A read of the number; null if no parameter has that total.
+  ExprRef total_of(const std::vector<Subject>& subjects, const GradientTransform& transform,
+                   const std::string& name, const std::map<std::string, ExprRef>& earlier) {
+    std::vector<ExprRef> parts;
+    ScalarType type = train_.real;
+    Span origin;
+    for (const Subject& subject : subjects) {
+      const UpdateRule* rule = rule_for(transform, subject);
+      if (rule == nullptr) continue;
+      for (const UpdateRule::Total& total : rule->totals) {
+        if (total.name != name) continue;
+        // States mean the values before the step, like everywhere in a rule; they are declared
+        // when the rule itself is written, which makes no difference to a read.
+        std::map<std::string, ExprRef> values =
+            element_values(subject, *rule, transform.name + ".");
+        values.insert(earlier.begin(), earlier.end());
+        const std::string base = transform.name + ".total." + subject.parameter.name;
+        type = subject.parameter.type;
+        origin = rule->origin;
+        parts.push_back(add_sum(base, subject.indices, type, fill(total.value, values), origin));
+      }
+    }
+    if (parts.empty()) return nullptr;
+    const std::string sum =
+        add_map(train_, transform.name + ".total", {}, type, sum_of(std::move(parts)), origin);
+    return make_read(sum, type, {});
+  }
+
+  TensorProgram& train_;
+  TensorProgram& init_;
+  std::vector<std::pair<ExprRef, ExprRef>> scalars_;  ///< of the current transform
+};
+
 }  // namespace
 
 TensorModule apply_update_rules(const TensorModule& module,
-                                const std::map<std::string, UpdateRule>& rules) {
+                                const std::map<std::string, UpdateRule>& rules,
+                                const std::vector<GradientTransform>& transforms) {
   TensorModule result = module;
   TensorProgram* train = result.find("train");
   TensorProgram* init = result.find("init");
   FG_CHECK(train != nullptr && init != nullptr, "programs init and train are needed");
-  std::vector<TensorResult> gradients;
+  std::vector<Subject> subjects;
   for (const TensorResult& item : train->results) {
-    if (item.kind == TensorResultKind::gradient) gradients.push_back(item);
+    if (item.kind != TensorResultKind::gradient || !rules.contains(item.label)) continue;
+    const TensorDeclaration* declared = train->find_declaration(item.label);
+    FG_CHECK(declared != nullptr, "gradient of `{}`, which is no parameter", item.label);
+    subjects.push_back(
+        {*declared, element_indices(*train, item.tensor, declared->shape), item.tensor});
   }
   std::erase_if(train->results,
                 [](const TensorResult& item) { return item.kind == TensorResultKind::gradient; });
-  for (const TensorResult& gradient : gradients) {
-    auto found = rules.find(gradient.label);
-    if (found == rules.end()) continue;
-    const UpdateRule& rule = found->second;
-    const TensorDeclaration* declared = train->find_declaration(gradient.label);
-    FG_CHECK(declared != nullptr, "gradient of `{}`, which is no parameter", gradient.label);
-    const TensorDeclaration parameter = *declared;
-    const std::vector<IndexRange> indices =
-        element_indices(*train, gradient.tensor, parameter.shape);
-    declare_states(*train, parameter, rule);
-    declare_states(*init, parameter, rule);
-    add_initial_values(*init, parameter, indices, rule);
-    std::map<std::string, ExprRef> values;
-    values["p"] = make_read(parameter.name, parameter.type, positions(indices));
-    values["g"] = make_read(gradient.tensor, parameter.type, positions(indices));
-    for (const UpdateRule::State& state : rule.states) {
-      values[state.name] =
-          make_read(parameter.name + "." + state.name, parameter.type, positions(indices));
-    }
-    for (const UpdateRule::Update& update : rule.updates) {
-      const std::string target =
-          update.target == "p" ? parameter.name : parameter.name + "." + update.target;
-      add_update(*train, target, indices, parameter.type, fill(update.value, values), rule.origin);
-    }
+  RuleWriter writer(*train, *init);
+  for (const GradientTransform& transform : transforms) writer.transform(subjects, transform);
+  for (const Subject& subject : subjects) {
+    writer.optimize(subject, rules.at(subject.parameter.name));
   }
   return result;
 }

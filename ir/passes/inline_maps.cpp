@@ -125,6 +125,7 @@ bool worth_inlining(const TensorProgram& program, const std::set<std::string>& d
                     const TensorStatement& map, const std::vector<Use>& uses) {
   int64_t weight = instruction_weight(map.value);
   if (is_view(map)) return true;
+  if (is_step_scalar(map)) return false;
   if (map.indices.empty() && weight <= 4) return true;
   int64_t read_rank = 0;
   bool only_declared = true;

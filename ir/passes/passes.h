@@ -26,15 +26,24 @@ struct DifferentiationError {
 };
 Result<TensorProgram, DifferentiationError> differentiate(const TensorProgram& program);
 
-/// Appends the optimizer to a differentiated `train` program: state declarations and updates `p <-
-/// p'`; adds the states' initial values to `init`. Removes the gradient results. `rules` is keyed
-/// by parameter.
+/// Appends gradient transforms, in their order, and the optimizer to a differentiated `train`
+/// program: state declarations and updates `p <- p'`; adds the states' initial values to `init`.
+/// Removes the gradient results. `rules` is keyed by parameter.
 TensorModule apply_update_rules(const TensorModule& module,
-                                const std::map<std::string, UpdateRule>& rules);
+                                const std::map<std::string, UpdateRule>& rules,
+                                const std::vector<GradientTransform>& transforms = {});
 
 /// Removes stop_gradient and custom nodes (their value stays): for programs that are not
 /// differentiated.
 TensorProgram strip_gradient_marks(const TensorProgram& program);
+
+/// Metrics that are no plain means over the batch (a root, a ratio of counts, a maximum) are taken
+/// apart: `train` and `eval` keep the sums, maxima and minima over the batch as results, and a
+/// program `train.metrics` or `eval.metrics`, which runs once after a pass with `rows` as the
+/// number of all samples, computes the metrics from what was accumulated, in f64. A metric that
+/// needs one sum over the batch inside another cannot be taken apart and stays as it is: a mean
+/// over batches.
+TensorModule split_metrics(const TensorModule& module);
 
 /// T to T, meaning kept up to the rounding changes listed in docs/ir.md: constants folded, views,
 /// constants, copies and rank-0 scalars inlined, cheap maps over inputs inlined (move 1), invariant

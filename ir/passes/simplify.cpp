@@ -155,6 +155,7 @@ TensorProgram simplify(const TensorProgram& program) {
     changed = fold_statements(result) || changed;
     changed = inline_maps(result) || changed;
     changed = pull_factors(result) || changed;
+    changed = hoist_scalars(result) || changed;
     changed = share_statements(result) || changed;
   }
   return result;

@@ -26,6 +26,13 @@ bool pull_factors(TensorProgram& program);
 /// Equal statements (up to index names) become one.
 bool share_statements(TensorProgram& program);
 
+/// Expressions of step, steps and epoch alone become statements of rank 0, in f64, where they cost
+/// more than a few instructions: they are computed once a step, not once an element.
+bool hoist_scalars(TensorProgram& program);
+
+/// Is it such a statement?
+bool is_step_scalar(const TensorStatement& statement);
+
 /// Statements that no result and no update needs are dropped.
 bool remove_dead_statements(TensorProgram& program);
 

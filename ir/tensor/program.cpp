@@ -46,6 +46,12 @@ std::string_view spelling(TensorResultKind kind) {
       return "output";
     case TensorResultKind::gradient:
       return "gradient";
+    case TensorResultKind::total:
+      return "total";
+    case TensorResultKind::largest:
+      return "largest";
+    case TensorResultKind::smallest:
+      return "smallest";
   }
   return "?";
 }

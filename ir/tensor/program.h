@@ -66,8 +66,24 @@ struct TensorUpdate {
   std::string value;
 };
 
-enum class TensorResultKind : uint8_t { loss, metric, output, gradient };
+/// The last three are parts of metrics: tensors whose elements the host adds up over all batches of
+/// a pass (total), or of which it keeps the largest or smallest. The program PROGRAM.metrics has a
+/// state of that label to receive them.
+enum class TensorResultKind : uint8_t {
+  loss,
+  metric,
+  output,
+  gradient,
+  total,
+  largest,
+  smallest,
+};
 std::string_view spelling(TensorResultKind kind);
+/// All kinds, in the order of the enumeration.
+inline constexpr TensorResultKind tensor_result_kinds[] = {
+    TensorResultKind::loss,     TensorResultKind::metric, TensorResultKind::output,
+    TensorResultKind::gradient, TensorResultKind::total,  TensorResultKind::largest,
+    TensorResultKind::smallest};
 
 /// What the host reads after the program: `result metric accuracy = NAME`.
 struct TensorResult {

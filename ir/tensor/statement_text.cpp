@@ -150,15 +150,14 @@ std::string program_head_text(const ProgramHead& head) {
 std::optional<TensorResult> parse_result(TextReader& reader) {
   TensorResult result;
   bool found = false;
-  for (TensorResultKind kind : {TensorResultKind::loss, TensorResultKind::metric,
-                                TensorResultKind::output, TensorResultKind::gradient}) {
+  for (TensorResultKind kind : tensor_result_kinds) {
     if (!found && reader.accept(spelling(kind))) {
       result.kind = kind;
       found = true;
     }
   }
   if (!found) {
-    reader.error_expected("loss, metric, output or gradient");
+    reader.error_expected("loss, metric, output, gradient, total, largest or smallest");
     return std::nullopt;
   }
   if (result.kind == TensorResultKind::loss) {

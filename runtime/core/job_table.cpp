@@ -97,6 +97,20 @@ int64_t Layout::physical_position(int64_t natural_position) const {
   return position;
 }
 
+bool Target::holds(double value) const {
+  switch (comparison) {
+    case Comparison::less:
+      return value < threshold;
+    case Comparison::less_equal:
+      return value <= threshold;
+    case Comparison::greater:
+      return value > threshold;
+    case Comparison::greater_equal:
+      return value >= threshold;
+  }
+  return false;
+}
+
 int64_t KernelEntry::task_count(int64_t rows) const {
   int64_t count = 1;
   for (const TaskDimension& dimension : tasks) {

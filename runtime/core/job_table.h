@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -93,7 +94,10 @@ struct LaunchEntry {
   std::vector<KernelEntry> kernels;
 };
 
-enum class ResultKind : uint8_t { loss, metric, output };
+/// total, largest, smallest: parts of metrics. Their elements are added up over the batches of a
+/// pass, or the largest or smallest is kept; the program PROGRAM.metrics has an f64 state of that
+/// label and shape, and computes the metrics from it.
+enum class ResultKind : uint8_t { loss, metric, output, total, largest, smallest };
 
 struct ResultEntry {
   ResultKind kind = ResultKind::loss;
@@ -130,12 +134,27 @@ struct DataEntry {
 
 enum class LastBatch : uint8_t { drop, keep };
 
+/// Training ends when the value after an epoch is on the right side of the threshold.
+struct Target {
+  enum class Comparison : uint8_t { less, less_equal, greater, greater_equal };
+  std::string metric;  ///< a metric's label, or "loss"; of validation where there is such a split
+  Comparison comparison = Comparison::greater_equal;
+  double threshold = 0;
+
+  /// NaN is on neither side.
+  bool holds(double value) const;
+};
+
 struct TrainSettings {
   int64_t batch = 0;
   int64_t epochs = 0;
   int64_t seed = 0;
   bool shuffle = true;
   LastBatch last = LastBatch::drop;
+  std::optional<Target> target;
+  double time_limit = 0;   ///< seconds of training after which it ends; 0: none
+  int64_t patience = 0;    ///< epochs without a lower loss after which it ends; 0: none
+  int64_t eval_every = 1;  ///< epochs from one validation to the next
 };
 
 /// Everything the epoch loop needs. Programs: init (writes parameters and states), train, eval.

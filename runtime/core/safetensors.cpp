@@ -313,7 +313,7 @@ std::optional<ElementType> element_of(const std::string& dtype) {
 
 std::vector<NamedTensor> parameters_of(const Session& session) {
   std::vector<NamedTensor> tensors;
-  for (const NamedBuffer& buffer : session.buffers(BufferKind::parameter)) {
+  for (const NamedBuffer& buffer : session.weights()) {
     tensors.push_back({buffer.name, buffer.element, buffer.layout.shape, natural_elements(buffer)});
   }
   return tensors;
@@ -494,7 +494,7 @@ Expected<Unit> restore_parameters(const WeightsFile& weights, Session& session) 
   const auto fail = [](std::string message) {
     return Failure{ExitCode::checkpoint, "the weights do not fit the model: " + message, {}};
   };
-  const std::vector<NamedBuffer> parameters = session.buffers(BufferKind::parameter);
+  const std::vector<NamedBuffer> parameters = session.weights();
   for (const NamedBuffer& parameter : parameters) {
     const NamedTensor* tensor = weights.find(parameter.name);
     const std::string wanted = type_text(parameter.element, parameter.layout.shape);

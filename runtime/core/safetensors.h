@@ -32,7 +32,8 @@ struct NamedTensor {
   std::vector<std::byte> bytes;
 };
 
-/// Parameters of a session, in natural layout.
+/// Parameters of a session and the states that belong to the model (Session::weights), in natural
+/// layout.
 std::vector<NamedTensor> parameters_of(const Session& session);
 
 /// Looks before a long run whether `path` can be written in the end: its folder exists and lets us
@@ -68,7 +69,7 @@ struct WeightsLimits {
 Expected<WeightsFile> read_safetensors(const std::string& path, const WeightsLimits& limits = {});
 Expected<WeightsFile> read_safetensors(const InputFile& file, const WeightsLimits& limits = {});
 
-/// Puts a file's tensors into the session's parameters. Names, element types and shapes must be the
+/// Puts a file's tensors into the session's weights. Names, element types and shapes must be the
 /// same, none missing and none too many; otherwise nothing is changed and the message names the
 /// first difference.
 Expected<Unit> restore_parameters(const WeightsFile& weights, Session& session);

@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <bit>
 #include <chrono>
+#include <cmath>
 #include <cstring>
+#include <set>
 
 #include "runtime/core/exit_codes.h"
 #include "runtime/core/shuffle.h"
@@ -36,6 +38,34 @@ bool same_layout(const Layout& left, const Layout& right) {
 
 Failure no_memory(std::string_view what, int64_t bytes) {
   return {ExitCode::memory, fmt::format("no memory for {}: {} bytes", what, bytes), {}};
+}
+
+template <typename T>
+double read_as(const std::byte* memory) {
+  T value = 0;
+  std::memcpy(&value, memory, sizeof value);
+  return static_cast<double>(value);
+}
+
+double read_number(const std::byte* memory, ElementType element) {
+  switch (element) {
+    case ElementType::boolean:
+    case ElementType::u8:
+      return read_as<uint8_t>(memory);
+    case ElementType::i32:
+      return read_as<int32_t>(memory);
+    case ElementType::f32:
+      return read_as<float>(memory);
+    case ElementType::f64:
+      return read_as<double>(memory);
+  }
+  return 0;
+}
+
+/// The larger (or smaller) one; NaN stays.
+double extreme(double kept, double value, bool largest) {
+  if (std::isnan(kept) || std::isnan(value)) return std::isnan(kept) ? kept : value;
+  return (largest ? value > kept : value < kept) ? value : kept;
 }
 
 /// The one number that a loss or metric buffer holds.
@@ -94,6 +124,61 @@ struct Session::Program {
   std::vector<int> row_lists;
   int loss = -1;             ///< buffer index, -1 when the program measures none
   std::vector<int> metrics;  ///< indices into ProgramTable::results
+  std::vector<int> parts;    ///< of metrics: indices into ProgramTable::results
+};
+
+/// What a pass accumulates for metrics that are no means.
+class Session::Accumulators {
+ public:
+  explicit Accumulators(const Program& program) : table_(*program.table) {
+    for (const int index : program.parts) {
+      const ResultEntry& result = table_.results[index];
+      const auto elements =
+          static_cast<size_t>(table_.buffers[result.buffer].layout.natural_elements());
+      parts_.push_back({&result, std::vector<double>(elements)});
+    }
+  }
+
+  void add(const std::vector<void*>& pointers) {
+    for (Part& part : parts_) {
+      const BufferEntry& buffer = table_.buffers[part.result->buffer];
+      const auto* memory = static_cast<const std::byte*>(pointers[part.result->buffer]);
+      const int64_t size = element_size(buffer.element);
+      for (size_t i = 0; i < part.values.size(); ++i) {
+        const double value = read_number(memory + static_cast<int64_t>(i) * size, buffer.element);
+        double& kept = part.values[i];
+        if (part.result->kind == ResultKind::total) {
+          kept += value;
+        } else {
+          kept = is_first_ ? value : extreme(kept, value, part.result->kind == ResultKind::largest);
+        }
+      }
+    }
+    is_first_ = false;
+  }
+
+  /// Puts them into the states that the finishing program reads.
+  void store(const std::vector<NamedBuffer>& states) const {
+    for (const Part& part : parts_) {
+      const auto state = std::find_if(states.begin(), states.end(), [&](const NamedBuffer& buffer) {
+        return buffer.name == part.result->label;
+      });
+      RUNTIME_CHECK(state != states.end() && state->element == ElementType::f64,
+                    "nothing receives {}", part.result->label);
+      std::vector<std::byte> bytes(part.values.size() * sizeof(double));
+      std::memcpy(bytes.data(), part.values.data(), bytes.size());
+      store_natural_elements(*state, bytes);
+    }
+  }
+
+ private:
+  struct Part {
+    const ResultEntry* result = nullptr;
+    std::vector<double> values;
+  };
+  const ProgramTable& table_;
+  std::vector<Part> parts_;
+  bool is_first_ = true;
 };
 
 /// One thread's share of every launch at a certain number of rows.
@@ -246,6 +331,11 @@ Expected<std::unique_ptr<Session>> Session::create(const JobTable& job, ThreadTe
                     "result {} of program {}", result.label, table.name);
       if (result.kind == ResultKind::output) continue;
       const BufferEntry& buffer = table.buffers[result.buffer];
+      if (result.kind != ResultKind::loss && result.kind != ResultKind::metric) {
+        RUNTIME_CHECK(buffer.layout.block == 0, "part {} is packed", result.label);
+        program.parts.push_back(static_cast<int>(i));
+        continue;
+      }
       RUNTIME_CHECK((buffer.element == ElementType::f32 || buffer.element == ElementType::f64) &&
                         buffer.layout.natural_elements() == 1,
                     "result {} of program {} is not one f32 or f64", result.label, table.name);
@@ -298,10 +388,14 @@ void Session::initialise() {
   RUNTIME_CHECK(program->inputs.empty() && program->row_lists.empty(), "program init reads data");
   Uniforms uniforms;
   uniforms.seed = job_.settings.seed;
+  run_once(*program, uniforms);
+}
+
+void Session::run_once(const Program& program, const Uniforms& uniforms) {
   team_.run([&](int thread, int thread_count) {
     Plan plan;
-    plan.prepare(*program->table, uniforms.rows, thread, thread_count);
-    run_launches(plan, program->pointers[0].data(), uniforms);
+    plan.prepare(*program.table, uniforms.rows, thread, thread_count);
+    run_launches(plan, program.pointers[0].data(), uniforms);
   });
 }
 
@@ -362,6 +456,7 @@ PassResult Session::run_pass(const Program& program, const Split& split, const R
   PassResult result;
   std::vector<double> metric_sums(program.metrics.size(), 0.0);
   double loss_sum = 0;
+  Accumulators accumulators(program);
   // The step before which all threads end. Thread 0 writes it when it has read the results of step
   // s, while others may be in step s + 1 but none beyond: they would have to meet thread 0 at its
   // barrier first. So s + 2 is a step that none has begun and of which all will know. On a cache
@@ -399,7 +494,12 @@ PassResult Session::run_pass(const Program& program, const Split& split, const R
       metric_sums[i] += weight * read_scalar(static_cast<const std::byte*>(pointers[buffer]),
                                              program.table->buffers[buffer].element);
     }
+    accumulators.add(pointers);
     result.samples += rows;
+    if (controls.deadline && std::chrono::steady_clock::now() >= *controls.deadline) {
+      result.timed_out = true;
+      stop();
+    }
     if (controls.stop != nullptr && controls.stop->load(std::memory_order_relaxed) != 0) stop();
     if (controls.progress) {
       const auto now = std::chrono::steady_clock::now();
@@ -433,12 +533,23 @@ PassResult Session::run_pass(const Program& program, const Split& split, const R
     }
   });
 
-  result.interrupted = !result.non_finite && result.steps < order.steps;
+  result.interrupted = !result.non_finite && !result.timed_out && result.steps < order.steps;
   const auto samples = static_cast<double>(result.samples);
   result.loss = result.samples == 0 ? 0 : loss_sum / samples;
   for (size_t i = 0; i < program.metrics.size(); ++i) {
     result.metrics.push_back({program.table->results[program.metrics[i]].label,
                               result.samples == 0 ? 0 : metric_sums[i] / samples});
+  }
+  if (const Program* finish = find(program.table->name + ".metrics")) {
+    accumulators.store(buffers(BufferKind::state));
+    uniforms.rows = result.samples;
+    run_once(*finish, uniforms);
+    for (const int index : finish->metrics) {
+      const ResultEntry& metric = finish->table->results[index];
+      const auto* memory = static_cast<const std::byte*>(finish->pointers[0][metric.buffer]);
+      result.metrics.push_back(
+          {metric.label, read_scalar(memory, finish->table->buffers[metric.buffer].element)});
+    }
   }
   return result;
 }
@@ -450,6 +561,22 @@ std::vector<NamedBuffer> Session::buffers(BufferKind kind) const {
     result.push_back({name, kind, persistent.entry->element, persistent.entry->layout,
                       const_cast<std::byte*>(persistent.bytes.data())});
   }
+  return result;
+}
+
+std::vector<NamedBuffer> Session::weights() const {
+  std::vector<NamedBuffer> result = buffers(BufferKind::parameter);
+  const Program* eval = find("eval");
+  if (eval == nullptr) return result;
+  std::set<std::string_view> read;
+  for (const BufferEntry& buffer : eval->table->buffers) {
+    if (buffer.kind == BufferKind::state) read.insert(buffer.name);
+  }
+  for (NamedBuffer& state : buffers(BufferKind::state)) {
+    if (read.contains(state.name)) result.push_back(std::move(state));
+  }
+  std::sort(result.begin(), result.end(),
+            [](const NamedBuffer& a, const NamedBuffer& b) { return a.name < b.name; });
   return result;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -38,6 +39,8 @@ struct PassProgress {
 struct PassControls {
   /// Polled before each step; not 0: the pass ends at a step's end.
   const StopSignal* stop = nullptr;
+  /// Looked at after each step; when it has passed, the pass ends at a step's end.
+  std::optional<std::chrono::steady_clock::time_point> deadline;
   /// Called by thread 0 about ten times a second, between steps. Must not take long.
   std::function<void(const PassProgress&)> progress;
 };
@@ -57,13 +60,15 @@ struct NonFiniteLoss {
 };
 
 /// Means over all samples of a pass, each batch weighted with its rows, summed in f64 in batch
-/// order.
+/// order; metrics that are no means are computed from what was accumulated over the pass.
 struct PassResult {
   double loss = 0;
-  std::vector<Metric> metrics;  ///< in the order of the program's results
+  /// Those of the program itself, then those of its finishing program, in the order of results.
+  std::vector<Metric> metrics;
   int64_t samples = 0;
   int64_t steps = 0;
   bool interrupted = false;                 ///< the stop signal ended it before its last step
+  bool timed_out = false;                   ///< the deadline passed
   std::optional<NonFiniteLoss> non_finite;  ///< it ended for this reason
 };
 
@@ -113,6 +118,9 @@ class Session {
 
   /// Parameters and states, sorted by name.
   std::vector<NamedBuffer> buffers(BufferKind kind) const;
+  /// What makes the model: the parameters, and the states that program `eval` reads (running means
+  /// of layers, but nothing of optimizers). Sorted by name.
+  std::vector<NamedBuffer> weights() const;
   /// The name of the first parameter with an element that is not finite, if any.
   std::optional<std::string> non_finite_parameter() const;
 
@@ -125,6 +133,9 @@ class Session {
   PassResult run_pass(const Program& program, const Split& split, const RowOrder& order,
                       Uniforms uniforms, bool counts_steps, const PassControls& controls);
   void run_launches(const Plan& plan, void* const* buffers, const Uniforms& uniforms);
+  /// Runs a program without inputs once, on the whole team.
+  void run_once(const Program& program, const Uniforms& uniforms);
+  class Accumulators;
 
   struct Persistent {
     const BufferEntry* entry = nullptr;

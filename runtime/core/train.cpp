@@ -28,6 +28,59 @@ Failure interrupted_failure(int signal_number) {
 struct Run {
   TrainOutcome outcome;
   Report report;
+  bool missed_target = false;
+};
+
+/// The value that a target is about; nothing where it was not measured.
+std::optional<double> value_of(const EpochRecord& record, const std::string& metric,
+                               bool validated) {
+  const std::vector<Metric>& metrics = validated ? record.validation_metrics : record.metrics;
+  if (metric == "loss") return validated ? record.validation_loss : record.loss;
+  for (const Metric& found : metrics) {
+    if (found.label == metric) return found.value;
+  }
+  return std::nullopt;
+}
+
+/// The weights and states of the epoch with the lowest loss.
+class BestEpoch {
+ public:
+  /// Keeps the session as it is if the loss is the lowest so far.
+  void judge(const Session& session, int64_t epoch, double loss) {
+    if (epoch_ != 0 && !(loss < loss_)) return;
+    epoch_ = epoch;
+    loss_ = loss;
+    kept_.clear();
+    for (const NamedBuffer& buffer : all_buffers(session)) {
+      kept_.emplace_back(buffer.data, buffer.data + bytes_of(buffer));
+    }
+  }
+
+  void restore(const Session& session) const {
+    const std::vector<NamedBuffer> buffers = all_buffers(session);
+    for (size_t i = 0; i < buffers.size(); ++i) {
+      std::copy(kept_[i].begin(), kept_[i].end(), buffers[i].data);
+    }
+  }
+
+  int64_t epoch() const { return epoch_; }
+
+ private:
+  static std::vector<NamedBuffer> all_buffers(const Session& session) {
+    std::vector<NamedBuffer> buffers = session.buffers(BufferKind::parameter);
+    for (NamedBuffer& state : session.buffers(BufferKind::state)) {
+      buffers.push_back(std::move(state));
+    }
+    return buffers;
+  }
+
+  static int64_t bytes_of(const NamedBuffer& buffer) {
+    return buffer.layout.physical_elements() * element_size(buffer.element);
+  }
+
+  int64_t epoch_ = 0;
+  double loss_ = 0;
+  std::vector<std::vector<std::byte>> kept_;
 };
 
 std::optional<Failure> check_options(const JobTable& job, const TrainOptions& options) {
@@ -122,9 +175,20 @@ std::optional<Failure> run_epochs(const JobTable& job, const Dataset& dataset,
   const Split* validation =
       session.has_program("eval") ? dataset.find(validation_split(job.data)) : nullptr;
   const int64_t epochs = job.settings.epochs;
+  const TrainSettings& settings = job.settings;
+  const auto begin = std::chrono::steady_clock::now();
+  std::optional<std::chrono::steady_clock::time_point> deadline;
+  // A limit beyond a hundred years is none.
+  if (settings.time_limit > 0 && settings.time_limit < 3e9) {
+    deadline = begin + std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+                           std::chrono::duration<double>(settings.time_limit));
+  }
+  BestEpoch best;
+  run.missed_target = settings.target.has_value();
   for (int64_t epoch = 1; epoch <= epochs; ++epoch) {
     PassControls controls;
     controls.stop = options.limits.stop;
+    controls.deadline = deadline;
     if (run.report.wants_progress()) {
       controls.progress = [&](const PassProgress& pass) {
         run.report.progress(epoch, epochs, pass);
@@ -144,7 +208,11 @@ std::optional<Failure> run_epochs(const JobTable& job, const Dataset& dataset,
     record.metrics = trained.metrics;
 
     std::optional<NonFiniteLoss> bad_validation;
-    if (validation != nullptr) {
+    const bool out_of_time =
+        trained.timed_out || (deadline && std::chrono::steady_clock::now() >= *deadline);
+    const bool is_judged =
+        validation == nullptr || out_of_time || epoch == epochs || epoch % settings.eval_every == 0;
+    if (validation != nullptr && is_judged) {
       PassControls quiet_controls;
       quiet_controls.stop = options.limits.stop;
       const PassResult judged = session.evaluate(*validation, epoch, quiet_controls);
@@ -155,7 +223,7 @@ std::optional<Failure> run_epochs(const JobTable& job, const Dataset& dataset,
     }
     run.report.epoch(record);
     if (options.log != nullptr) options.log->write(epoch_event(record));
-    run.outcome.epochs.push_back(std::move(record));
+    run.outcome.epochs.push_back(record);
     if (const std::optional<std::string> parameter = session.non_finite_parameter()) {
       return Failure{ExitCode::numbers,
                      fmt::format("parameter {} holds a value that is not finite after epoch {}, "
@@ -165,6 +233,42 @@ std::optional<Failure> run_epochs(const JobTable& job, const Dataset& dataset,
     }
     if (bad_validation) return non_finite_failure(*bad_validation, true);
     if (signal_of(options) != 0) break;
+    const bool validated = validation != nullptr;
+    if (settings.target && is_judged) {
+      const std::optional<double> value = value_of(record, settings.target->metric, validated);
+      RUNTIME_CHECK(value, "nothing measures {}", settings.target->metric);
+      if (settings.target->holds(*value)) {
+        run.missed_target = false;
+        run.report.message(fmt::format("target reached in epoch {} after {:.3g} s: {}{} {}", epoch,
+                                       seconds_since(begin), validated ? "val_" : "",
+                                       settings.target->metric, short_number(*value)));
+        break;
+      }
+    }
+    if (settings.patience > 0 && is_judged) {
+      best.judge(session, epoch, *value_of(record, "loss", validated));
+      if (epoch - best.epoch() >= settings.patience && epoch < epochs) {
+        run.report.message(
+            fmt::format("no lower loss for {} epochs; training ends", epoch - best.epoch()));
+        break;
+      }
+    }
+    if (out_of_time) {
+      if (epoch < epochs || trained.timed_out) {
+        run.report.message(fmt::format("the time limit of {:.3g} s ends training in epoch {}",
+                                       settings.time_limit, epoch));
+      }
+      break;
+    }
+  }
+  if (best.epoch() != 0 && best.epoch() != static_cast<int64_t>(run.outcome.epochs.size()) &&
+      signal_of(options) == 0) {
+    best.restore(session);
+    run.report.message(
+        fmt::format("the weights are those of epoch {}, which had the lowest loss", best.epoch()));
+  }
+  if (run.missed_target && signal_of(options) == 0) {
+    run.report.message(fmt::format("the target for {} was not reached", settings.target->metric));
   }
   // Also after a signal: the step it met is complete, and hours of work are not to be lost.
   return save(session, options);
@@ -180,7 +284,9 @@ Expected<TrainOutcome> framed(const JobTable& job, const TrainOptions& options, 
   std::optional<Failure> failure = check_options(job, options);
   if (!failure) failure = work(run);
   run.report.clear_bar();
-  run.outcome.exit_code = failure ? failure->exit_code : ExitCode::done;
+  run.outcome.exit_code = failure             ? failure->exit_code
+                          : run.missed_target ? ExitCode::answer_is_no
+                                              : ExitCode::done;
   if (!failure && signal_of(options) != 0) {
     run.outcome.exit_code = ExitCode::interrupted_by(signal_of(options));
   }

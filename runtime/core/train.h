@@ -34,7 +34,9 @@ struct TrainOptions {
 };
 
 struct TrainOutcome {
-  int exit_code = 0;  ///< ExitCode::done, or 128 + signal when a signal ended it between two steps
+  /// ExitCode::done, answer_is_no when there is a target that was not reached, or 128 + signal when
+  /// a signal ended it between two steps.
+  int exit_code = 0;
   int64_t steps = 0;
   int64_t samples = 0;
   double seconds = 0;               ///< of the whole call
@@ -58,9 +60,13 @@ Expected<Dataset> load_for_training(const JobTable& job, const TrainOptions& opt
 ///                         saved
 ///   ExitCode::checkpoint  the weights cannot be written; found before training where that is
 ///   possible ExitCode::memory, device, usage   as the parts say
-/// When a signal asks to stop: the weights so far are saved (if asked for) and the outcome's exit
-/// code is 128 + signal. A log or standard output that cannot be written is a warning and changes
-/// no exit code. Ignores SIGPIPE and SIGXFSZ for its duration.
+/// Ends before the last epoch when the target is reached, when the time limit has passed (at the
+/// end of a step; what was trained of that epoch is judged like a whole one), or when the loss has
+/// not become lower for `patience` epochs. With `patience`, the weights at the end are those of the
+/// epoch with the lowest loss. Losses and targets are those of validation where there is such a
+/// split. When a signal asks to stop: the weights so far are saved (if asked for) and the outcome's
+/// exit code is 128 + signal. A log or standard output that cannot be written is a warning and
+/// changes no exit code. Ignores SIGPIPE and SIGXFSZ for its duration.
 Expected<TrainOutcome> train(const JobTable& job, const TrainOptions& options);
 /// The same with data that are already loaded.
 Expected<TrainOutcome> train(const JobTable& job, const Dataset& dataset,

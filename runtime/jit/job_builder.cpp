@@ -119,6 +119,15 @@ Result<ResultEntry> result_entry(const ir::KernelResult& result,
     case ir::TensorResultKind::output:
       entry.kind = ResultKind::output;
       break;
+    case ir::TensorResultKind::total:
+      entry.kind = ResultKind::total;
+      break;
+    case ir::TensorResultKind::largest:
+      entry.kind = ResultKind::largest;
+      break;
+    case ir::TensorResultKind::smallest:
+      entry.kind = ResultKind::smallest;
+      break;
     case ir::TensorResultKind::gradient:
       return Error{
           fmt::format("result `{}`: gradients are no results of a compiled program", result.label)};

@@ -148,11 +148,11 @@ TEST(Explain, PrintsACode) {
 }
 
 TEST(Explain, OffersCodesLikeAnUnknownOne) {
-  ToolRun run = run_tool({"explain", "E0209"});
+  ToolRun run = run_tool({"explain", "E0214"});
   EXPECT_EQ(run.exit_code, 2);
   EXPECT_EQ(run.output, "");
   EXPECT_THAT(run.errors,
-              HasSubstr("error: there is no code `E0209`\n  the nearest: E0208, E0210, E0207\n"));
+              HasSubstr("error: there is no code `E0214`\n  the nearest: E0213, E0212, E0211\n"));
   ToolRun nonsense = run_tool({"explain", "nonsense"});
   EXPECT_EQ(nonsense.exit_code, 2);
   EXPECT_THAT(nonsense.errors, Not(HasSubstr("the nearest")));

@@ -157,8 +157,9 @@ TEST(TensorText, MistakesAreNamedAndLocated) {
   EXPECT_EQ(mistake("\ninput x: f32[99999999999999999999]"),
             "2:14: this integer does not fit 64 bits");
   EXPECT_EQ(mistake("\ninput x: f32[1.5]"), "2:14: expected a size, found `1.5`");
-  EXPECT_EQ(mistake("\nresult nothing = x"),
-            "2:8: expected loss, metric, output or gradient, found `nothing`");
+  EXPECT_EQ(
+      mistake("\nresult nothing = x"),
+      "2:8: expected loss, metric, output, gradient, total, largest or smallest, found `nothing`");
   EXPECT_EQ(mistake("\nx[if in 0..3]: f32 = 1.0"),
             "2:3: expected the name of an index, found `if`");
   EXPECT_EQ(mistake("\n[b]"), "2:1: expected a statement or `}`, found `[`");

@@ -116,6 +116,48 @@ TEST(UpdateRules, StatesAreDeclaredAndInitialised) {
             "c.start'[o in 0..2]: f32 = c.initial[o]\n");
 }
 
+GradientTransform same_transform(const std::string& name, const UpdateRule& rule) {
+  return {name, same_rule(rule)};
+}
+
+TEST(UpdateRules, TransformsComeFirstAndShareTheirTotals) {
+  UpdateRule descent;
+  descent.updates.push_back({"p", make_binary(Op::subtract, variable("p"), variable("g"))});
+  UpdateRule clip;
+  clip.totals.push_back({"total.1", make_binary(Op::multiply, variable("g"), variable("g"))});
+  clip.updates.push_back(
+      {"g", make_binary(Op::divide, variable("g"), make_unary(Op::sqrt, variable("total.1")))});
+  UpdateRule smooth;
+  smooth.states.push_back({"m", real(0)});
+  const ExprRef next = make_binary(Op::add, variable("m"), variable("g"));
+  smooth.updates.push_back({"m", next});
+  smooth.updates.push_back({"g", next});
+  TensorModule module = model();
+  const size_t before = module.find("train")->statements.size();
+  TensorModule result = apply_update_rules(
+      module, same_rule(descent), {same_transform("clip", clip), same_transform("smooth", smooth)});
+  for (const std::string& violation : verify(result, tensor_rules_at("tensor.grad"))) {
+    ADD_FAILURE() << violation;
+  }
+  const TensorProgram& train = *result.find("train");
+  EXPECT_EQ(test::statement_lines(train, before),
+            "clip.total.w.rows[i in 0..3]: f32 = sum(o in 0..2: d.w[i, o] * d.w[i, o])\n"
+            "clip.total.w: f32 = sum(i in 0..3: clip.total.w.rows[i])\n"
+            "clip.total.c: f32 = sum(o in 0..2: d.c[o] * d.c[o])\n"
+            "clip.total: f32 = clip.total.w + clip.total.c\n"
+            "clip.scalar: f32 = sqrt(clip.total)\n"
+            "d.w.clip[i in 0..3, o in 0..2]: f32 = d.w[i, o] / clip.scalar\n"
+            "d.c.clip[o in 0..2]: f32 = d.c[o] / clip.scalar\n"
+            "w.smooth.m'[i in 0..3, o in 0..2]: f32 = w.smooth.m[i, o] + d.w.clip[i, o]\n"
+            "d.w.clip.smooth[i in 0..3, o in 0..2]: f32 = w.smooth.m[i, o] + d.w.clip[i, o]\n"
+            "c.smooth.m'[o in 0..2]: f32 = c.smooth.m[o] + d.c.clip[o]\n"
+            "d.c.clip.smooth[o in 0..2]: f32 = c.smooth.m[o] + d.c.clip[o]\n"
+            "w'[i in 0..3, o in 0..2]: f32 = w[i, o] - d.w.clip.smooth[i, o]\n"
+            "c'[o in 0..2]: f32 = c[o] - d.c.clip.smooth[o]\n");
+  EXPECT_EQ(updates_of(train),
+            "w.smooth.m <- w.smooth.m'\nc.smooth.m <- c.smooth.m'\nw <- w'\nc <- c'\n");
+}
+
 TEST(StripGradientMarks, KeepsValues) {
   TensorProgram program = test::tensor_program(R"(program train batch 4 {
   input x: f32[rows]

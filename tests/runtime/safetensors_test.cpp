@@ -389,15 +389,24 @@ TEST_F(Safetensors, SessionParametersGoOutAndComeBack) {
   ASSERT_TRUE(write_safetensors(folder / "w", parameters_of(*session)));
   Expected<WeightsFile> weights = read_safetensors(folder / "w");
   ASSERT_TRUE(weights);
-  ASSERT_EQ(weights->tensors.size(), 2U);  // no states
-  EXPECT_EQ(weights->tensors[0].name, "model.b");
-  const NamedTensor& w = weights->tensors[1];
+  // Its program eval has all states: log, model.b, model.w, model.w.momentum, visits.
+  ASSERT_EQ(weights->tensors.size(), 5U);
+  EXPECT_EQ(weights->tensors[1].name, "model.b");
+  EXPECT_EQ(weights->tensors[4].name, "visits");
+  const NamedTensor& w = weights->tensors[2];
   EXPECT_EQ(w.shape, (std::vector<int64_t>{5}));  // natural, though packed in memory
   EXPECT_EQ(values_of<float>(w.bytes.data(), 20), (LinearModel(5).w));
 
+  // A state that evaluation does not know is no part of the model.
+  JobTable without_eval = job;
+  std::erase_if(without_eval.programs,
+                [](const ProgramTable& program) { return program.name == "eval"; });
+  std::unique_ptr<Session> bare = std::move(*Session::create(without_eval, *team));
+  EXPECT_EQ(parameters_of(*bare).size(), 2U);
+
   std::unique_ptr<Session> other = std::move(*Session::create(job, *team));
   ASSERT_TRUE(restore_parameters(*weights, *other));
-  EXPECT_EQ(parameters_of(*other)[1].bytes, w.bytes);
+  EXPECT_EQ(parameters_of(*other)[2].bytes, w.bytes);
 
   const auto misfit = [&](const std::function<void(WeightsFile&)>& change) {
     WeightsFile changed = *weights;
@@ -405,17 +414,17 @@ TEST_F(Safetensors, SessionParametersGoOutAndComeBack) {
     Expected<Unit> restored = restore_parameters(changed, *other);
     if (restored) return std::string("restored");
     EXPECT_EQ(restored.error().exit_code, 7);
-    EXPECT_EQ(parameters_of(*other)[1].bytes, w.bytes);
+    EXPECT_EQ(parameters_of(*other)[2].bytes, w.bytes);
     return restored.error().message;
   };
-  EXPECT_THAT(misfit([](WeightsFile& file) { file.tensors.pop_back(); }),
+  EXPECT_THAT(misfit([](WeightsFile& file) { file.tensors.erase(file.tensors.begin() + 2); }),
               HasSubstr("parameter `model.w`, f32[5], is not in the file"));
-  EXPECT_THAT(misfit([](WeightsFile& file) { file.tensors[1].shape = {1, 5}; }),
+  EXPECT_THAT(misfit([](WeightsFile& file) { file.tensors[2].shape = {1, 5}; }),
               HasSubstr("parameter `model.w`: expected f32[5], found f32[1, 5]"));
   EXPECT_THAT(misfit([](WeightsFile& file) {
-                file.tensors.push_back(tensor<float>("other", ElementType::f32, {}, {1}));
+                file.tensors.push_back(tensor<float>("zero", ElementType::f32, {}, {1}));
               }),
-              HasSubstr("the model has no parameter `other`"));
+              HasSubstr("the model has no parameter `zero`"));
 }
 
 }  // namespace
