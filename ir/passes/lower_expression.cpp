@@ -283,7 +283,8 @@ ExprRef ExpressionLowering::local_position(const LocalMemory& memory,
                      tile_offset_);
 }
 
-ExprRef ExpressionLowering::buffer_position(const Buffer& buffer, std::vector<ExprRef> indices,
+ExprRef ExpressionLowering::buffer_position(const Buffer& buffer,
+                                            const std::vector<ExprRef>& indices,
                                             const ExprRef& clamp) {
   ElementPosition element = element_position(buffer, indices);
   if (element.row == nullptr) return element.position;

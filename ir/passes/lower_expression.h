@@ -82,7 +82,8 @@ class ExpressionLowering {
   ExprRef index_form(const ExprRef& e);
   Address address(const ExprRef& form, const ExprRef& clamp);
   ExprRef position_form(const Expr& read, std::vector<ExprRef> indices, const ExprRef& clamp);
-  ExprRef buffer_position(const Buffer& buffer, std::vector<ExprRef> indices, const ExprRef& clamp);
+  ExprRef buffer_position(const Buffer& buffer, const std::vector<ExprRef>& indices,
+                          const ExprRef& clamp);
   ExprRef local_position(const LocalMemory& memory, const std::vector<ExprRef>& own) const;
   /// An i64 form as an L expression: scalar if no lane is mentioned, otherwise a vector.
   ExprRef finish(const ExprRef& form);

@@ -31,8 +31,7 @@ struct Access {
 /// One kernel under study.
 class KernelStudy {
  public:
-  KernelStudy(const KernelProgram& program, const Kernel& kernel)
-      : program_(program), kernel_(kernel) {
+  KernelStudy(const KernelProgram& program, const Kernel& kernel) : program_(program) {
     for (const IndexRange& row : kernel.rows) add(row);
     for (const KernelStatement& statement : kernel.statements) {
       for (const KernelIndex& index : statement.indices) {
@@ -140,7 +139,6 @@ class KernelStudy {
   }
 
   const KernelProgram& program_;
-  const Kernel& kernel_;
   std::map<std::string, int64_t> extents_;
   std::set<std::string> over_rows_;
   IndexRanges ranges_;
