@@ -4,9 +4,12 @@
 #include "runtime/core/dataset.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <span>
 
+#include "runtime/core/readers.h"
+#include "runtime/core/standardise.h"
 #include "runtime/core/thread_team.h"
 
 namespace fusegrad::runtime {
@@ -91,16 +94,20 @@ struct Load {
   std::string file;
 };
 
+bool is_standardised(const Load& work) {
+  return argument_or<bool>(work.entry->arguments, "standardise", false);
+}
+
 void load(Load& work, const DataSearch& search, const ReadLimits& limits) {
   const auto fail = [&](DataFailure failure) {
     failure.split = work.entry->split;
     failure.input = work.input->name;
     work.failure = std::move(failure);
   };
-  if (work.entry->reader != "idx") {
+  const Reader* reader = find_reader(work.entry->reader);
+  if (reader == nullptr) {
     DataFailure failure = located(DataFailureKind::not_provided, "", "", work.entry->path);
-    failure.message =
-        fmt::format("there is no reader {}; there is `idx`", quoted(work.entry->reader));
+    failure.message = fmt::format("there is no reader {}", quoted(work.entry->reader));
     fail(std::move(failure));
     return;
   }
@@ -110,13 +117,61 @@ void load(Load& work, const DataSearch& search, const ReadLimits& limits) {
     return;
   }
   work.file = file->path;
-  Expected<Column, DataFailure> column = read_idx(*file, limits);
+  Expected<Column, DataFailure> column =
+      reader->read({*file, *work.input, work.entry->arguments, limits});
   if (!column) {
     fail(column.error());
     return;
   }
-  work.failure = check_column(*work.input, *column, work.entry->split, work.file);
+  // The range holds for the values that training sees.
+  InputEntry wanted = *work.input;
+  if (is_standardised(work)) wanted.has_range = false;
+  work.failure = check_column(wanted, *column, work.entry->split, work.file);
   work.column = std::move(*column);
+}
+
+const Load* find_load(const std::vector<Load>& loads, const std::string& split,
+                      const InputEntry* input) {
+  const auto found = std::find_if(loads.begin(), loads.end(), [&](const Load& work) {
+    return work.entry->split == split && work.input == input;
+  });
+  return found == loads.end() ? nullptr : &*found;
+}
+
+/// Brings columns to the scale of split `train`. A failure stays with its load.
+void standardise_columns(std::vector<Load>& loads) {
+  // All are measured before any is changed.
+  std::vector<std::optional<Statistics>> statistics(loads.size());
+  for (size_t i = 0; i < loads.size(); ++i) {
+    Load& work = loads[i];
+    if (!is_standardised(work) || work.failure) continue;
+    const auto fail = [&](DataFailureKind kind, std::string message) {
+      work.failure = located(kind, work.entry->split, work.input->name, work.file);
+      work.failure->message = std::move(message);
+    };
+    if (work.column->element != ElementType::f32 && work.column->element != ElementType::f64) {
+      fail(
+          DataFailureKind::does_not_fit,
+          fmt::format("{}: `standardise` makes real numbers; the input {} is {}", quoted(work.file),
+                      quoted(work.input->name), element_name(work.column->element)));
+      continue;
+    }
+    const Load* measured = find_load(loads, "train", work.input);
+    if (measured == nullptr || measured->failure) continue;
+    statistics[i] = measure(*measured->column);
+    if (!statistics[i]) {
+      fail(DataFailureKind::out_of_range,
+           fmt::format("{}: its numbers are too large to be standardised", quoted(measured->file)));
+    } else if (measured->column->records() == 0) {
+      statistics[i].reset();  // reported as a split without records
+    }
+  }
+  for (size_t i = 0; i < loads.size(); ++i) {
+    Load& work = loads[i];
+    if (!statistics[i] || work.failure) continue;
+    standardise(*work.column, *statistics[i]);
+    work.failure = check_column(*work.input, *work.column, work.entry->split, work.file);
+  }
 }
 
 }  // namespace
@@ -173,19 +228,31 @@ Expected<Dataset, DataFailure> load_dataset(const std::vector<InputEntry>& input
                                             const DataSearch& search, int threads,
                                             const ReadLimits& limits) {
   std::vector<Load> loads;
+  const auto add_load = [&](const std::string& split,
+                            const InputEntry& input) -> std::optional<DataFailure> {
+    const auto entry = std::find_if(data.begin(), data.end(), [&](const DataEntry& candidate) {
+      return candidate.split == split && candidate.input == input.name;
+    });
+    if (entry == data.end()) {
+      DataFailure failure = located(DataFailureKind::not_provided, split, input.name, "");
+      failure.message =
+          fmt::format("split {} has no data for input {}", quoted(split), quoted(input.name));
+      return failure;
+    }
+    loads.push_back({&input, &*entry, {}, {}, {}});
+    return std::nullopt;
+  };
   for (const std::string& split : splits) {
     for (const InputEntry& input : inputs) {
-      const auto entry = std::find_if(data.begin(), data.end(), [&](const DataEntry& candidate) {
-        return candidate.split == split && candidate.input == input.name;
-      });
-      if (entry == data.end()) {
-        DataFailure failure = located(DataFailureKind::not_provided, split, input.name, "");
-        failure.message =
-            fmt::format("split {} has no data for input {}", quoted(split), quoted(input.name));
-        return failure;
-      }
-      loads.push_back({&input, &*entry, {}, {}, {}});
+      if (std::optional<DataFailure> failure = add_load(split, input)) return *failure;
     }
+  }
+  // Behind those that are wanted: what is read for its statistics only.
+  const size_t wanted_loads = loads.size();
+  for (size_t i = 0; i < wanted_loads; ++i) {
+    const InputEntry* input = loads[i].input;
+    if (!is_standardised(loads[i]) || find_load(loads, "train", input) != nullptr) continue;
+    if (std::optional<DataFailure> failure = add_load("train", *input)) return *failure;
   }
 
   std::atomic<size_t> next = 0;
@@ -200,6 +267,11 @@ Expected<Dataset, DataFailure> load_dataset(const std::vector<InputEntry>& input
     (*team)->run([&](int, int) { take_all(); });
   } else {
     take_all();  // no thread to be had: slower, not worse
+  }
+  standardise_columns(loads);
+
+  for (size_t i = wanted_loads; i < loads.size(); ++i) {
+    if (loads[i].failure) return *loads[i].failure;
   }
 
   Dataset dataset;

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "runtime/core/column.h"
 #include "runtime/core/data_path.h"
 #include "runtime/core/error.h"
-#include "runtime/core/idx_reader.h"
 #include "runtime/core/job_table.h"
 
 namespace fusegrad::runtime {
@@ -36,12 +36,17 @@ std::optional<DataFailure> check_column(const InputEntry& input, const Column& c
 /// "".
 std::string validation_split(const std::vector<DataEntry>& data);
 
-/// Loads these splits. Files are read by up to `threads` threads at once; the failure reported is
-/// that of the first file in the order of `splits` and `inputs`, whichever thread met one first.
-/// Fails when a split binds no file to an input or names an unknown reader, when a file is not
-/// found, malformed, of another shape or element type, or holds values outside the range; when the
-/// columns of a split differ in their number of records (the message names both files and counts),
-/// and when a split has no records. A stop signal in `limits` ends loading with kind interrupted.
+/// Loads these splits with the readers of runtime/core/readers.h. Where an entry has the argument
+/// `standardise`, each number of a record is replaced by its distance from the mean, in standard
+/// deviations (of n values, 1 where it is 0); both are those of the same input in split `train`, so
+/// that a network sees test data on the scale it was trained on. That split's column is read for it
+/// if it is not among `splits`. Files are read by up to `threads` threads at once; the failure
+/// reported is that of the first file in the order of `splits` and `inputs`, whichever thread met
+/// one first. Fails when a split binds no file to an input or names an unknown reader, when a file
+/// is not found, malformed, of another shape or element type, or holds values outside the range;
+/// when the columns of a split differ in their number of records (the message names both files and
+/// counts), and when a split has no records. A stop signal in `limits` ends loading with kind
+/// interrupted.
 Expected<Dataset, DataFailure> load_dataset(const std::vector<InputEntry>& inputs,
                                             const std::vector<DataEntry>& data,
                                             const std::vector<std::string>& splits,

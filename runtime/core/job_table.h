@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 namespace fusegrad::runtime {
@@ -124,12 +125,23 @@ struct InputEntry {
   int64_t range_end = 0;
 };
 
-/// Where one input of one split comes from: reader "idx" and the path as written in the model file.
+/// What a reader is told besides the path: `standardise = true`, `rows = [0, 8000]`.
+using ReaderValue = std::variant<bool, int64_t, double, std::string, std::vector<int64_t>,
+                                 std::vector<std::string>>;
+struct ReaderArgument {
+  std::string name;
+  ReaderValue value;
+};
+using ReaderArguments = std::vector<ReaderArgument>;
+
+/// Where one input of one split comes from: the reader ("idx"), the path as written in the model
+/// file, and the reader's arguments, checked by the front end (runtime/core/readers.h has them).
 struct DataEntry {
   std::string split;  ///< "train", "test", "valid"
   std::string input;
   std::string reader;
   std::string path;
+  ReaderArguments arguments = {};
 };
 
 enum class LastBatch : uint8_t { drop, keep };

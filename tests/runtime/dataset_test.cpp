@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "runtime/core/exit_codes.h"
+#include "runtime/core/idx_reader.h"
 #include "tests/runtime/runtime_test_support.h"
 
 namespace fusegrad::runtime {
@@ -150,8 +151,8 @@ TEST_F(DatasetTest, CountsMustAgree) {
 TEST_F(DatasetTest, MissingThingsAreNamed) {
   data.pop_back();
   EXPECT_EQ(failure().message, "split `train` has no data for input `image`");
-  data.push_back({"train", "image", "csv", "images"});
-  EXPECT_THAT(failure().message, HasSubstr("there is no reader `csv`"));
+  data.push_back({"train", "image", "jpeg", "images"});
+  EXPECT_THAT(failure().message, HasSubstr("there is no reader `jpeg`"));
   data.back() = {"train", "image", "idx", "absent"};
   const DataFailure absent = failure();
   EXPECT_EQ(absent.kind, DataFailureKind::not_found);

@@ -52,6 +52,15 @@ TEST(IdxReader, ReadsEachElementType) {
   ASSERT_TRUE(floats);
   EXPECT_EQ(floats->element, ElementType::f32);
   EXPECT_EQ(values_of<float>(floats->bytes.data(), floats->bytes.size()), reals);
+
+  // 1.5 and -2 in f64.
+  const std::string wide =
+      idx_header(0x0e, {2}) + "\x3f\xf8" + std::string(6, '\0') + "\xc0" + std::string(7, '\0');
+  Expected<Column, DataFailure> doubles = read_bytes(wide);
+  ASSERT_TRUE(doubles);
+  EXPECT_EQ(doubles->element, ElementType::f64);
+  EXPECT_EQ(values_of<double>(doubles->bytes.data(), doubles->bytes.size()),
+            (std::vector<double>{1.5, -2}));
 }
 
 TEST(IdxReader, ColumnIsAlignedAndPaddedWithZeros) {
@@ -80,9 +89,9 @@ TEST(IdxReader, NamesWhatIsWrongAndWhere) {
               HasSubstr("byte 0: expected 00 00 (IDX) or 1f 8b (gzip), found 89 50 4e 47"));
   EXPECT_THAT(
       refusal(idx_header(0x09, {1}) + "x"),
-      HasSubstr("byte 2: expected element type 08 (u8), 0c (i32) or 0d (f32), found 09 (i8)"));
+      HasSubstr("byte 2: expected element type 08 (u8), 0c (i32), 0d (f32) or 0e (f64), found 09 "
+                "(i8)"));
   EXPECT_THAT(refusal(idx_header(0x0b, {1})), HasSubstr("found 0b (i16)"));
-  EXPECT_THAT(refusal(idx_header(0x0e, {1})), HasSubstr("found 0e (f64)"));
   EXPECT_THAT(refusal(idx_header(0x42, {1})), HasSubstr("found 42 (no IDX type)"));
   EXPECT_THAT(refusal(idx_header(0x08, {})),
               HasSubstr("byte 3: expected 1 to 8 dimensions, found 0"));
