@@ -191,7 +191,11 @@ class Compiler {
     settings.model_file = request_.model_path;
     for (const frontend::DataSplit& split : result_.job.splits) {
       for (const frontend::DataBinding& binding : split.bindings) {
-        settings.data.push_back({split.name, binding.input, binding.reader, binding.path});
+        runtime::DataEntry entry = {split.name, binding.input, binding.reader, binding.path};
+        for (const frontend::DataArgument& argument : binding.arguments) {
+          entry.arguments.push_back({argument.name, argument.value});
+        }
+        settings.data.push_back(std::move(entry));
       }
     }
     const frontend::TrainSettings& train = result_.job.settings;

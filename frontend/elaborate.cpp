@@ -156,7 +156,7 @@ std::optional<Job> elaborate(const ast::File& model, const ast::File& library,
     check_evaluation_inputs(training.inputs(), evaluation.inputs(), reporter);
     job.inputs = training.inputs();
     if (plan.data != nullptr) {
-      job.splits = bind_data(*plan.data, *plan.model, job.inputs, reporter);
+      job.splits = bind_data(*plan.data, *plan.model, job.inputs, outside, reporter);
     }
   }
   ir::TensorProgram train = training.take_program("train");

@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "frontend/ast.h"
@@ -74,6 +75,14 @@ struct ModelInput {
   Span range_span;  ///< invalid without `in`
 };
 
+/// What a reader is told besides the path: `standardise = true`, `rows = [0, 8000]`.
+using ReaderValue = std::variant<bool, int64_t, double, std::string, std::vector<int64_t>,
+                                 std::vector<std::string>>;
+struct DataArgument {
+  std::string name;
+  ReaderValue value;
+};
+
 /// `image = idx("data/train-images-idx3-ubyte")` in a split.
 struct DataBinding {
   std::string input;   ///< name of a model input
@@ -81,6 +90,7 @@ struct DataBinding {
   std::string path;    ///< as written
   Span path_span;
   Span span;  ///< of the whole entry
+  std::vector<DataArgument> arguments = {};
 };
 
 struct DataSplit {

@@ -43,8 +43,10 @@ TrainPlan plan_training(const Definitions& definitions, const CommandLineValues&
                         const ElaborateOptions& options, uint32_t model_file,
                         const SourceManager& sources, Elaborator& elaborator, Reporter& reporter);
 
-/// Checks the data block against the model's inputs and lists its bindings.
+/// Checks the data block against the model's inputs and lists its bindings. `elaborator` evaluates
+/// constants outside of models.
 std::vector<DataSplit> bind_data(const ast::Data& data, const ast::Model& model,
-                                 const std::vector<ModelInput>& inputs, Reporter& reporter);
+                                 const std::vector<ModelInput>& inputs, Elaborator& elaborator,
+                                 Reporter& reporter);
 
 }  // namespace fusegrad::frontend

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "frontend/data_readers.h"
 #include "frontend/diagnostic_codes.h"
 #include "frontend/elaborate_definitions.h"
 #include "frontend/library.h"
@@ -83,6 +84,9 @@ std::string foreign_word(const std::string& message, const Words& of_model) {
         "argmax",     "argmin",     "all",        "step",      "steps",      "epoch",   "nodecay",
         "tagged",     "O",          "_"};
     for (std::string name : builtin_function_names()) words.insert(std::move(name));
+    for (const ReaderSignature& reader : reader_signatures()) {
+      words.merge(words_of(std::string(reader.text)));
+    }
     return words;
   }();
   bool quoted = false;
