@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "ir/kernel/buffer_text.h"
+#include "ir/kernel/memory_check.h"
 #include "ir/tensor/statement_text.h"
 
 namespace fusegrad::ir {
@@ -42,8 +43,21 @@ std::string print(const KernelStatement& statement, ScalarType real) {
 
 std::string print(const KernelProgram& program) {
   std::string text = program_head_text({program.name, program.batch, program.real});
-  for (const Buffer& buffer : program.buffers) text += "  " + print_buffer(buffer) + "\n";
+  bool has_temporaries = false;
+  for (const Buffer& buffer : program.buffers) {
+    text += "  " + print_buffer(buffer);
+    if (const std::optional<int64_t> bytes = bytes_of(buffer)) {
+      text += fmt::format("  # {} bytes", *bytes);
+    }
+    text += '\n';
+    has_temporaries = has_temporaries || buffer.kind == BufferKind::temporary;
+  }
   if (program.arena_bytes != 0) text += fmt::format("  arena {}\n", program.arena_bytes);
+  if (has_temporaries) {
+    const MemoryPeak peak = memory_peak(program);
+    text += fmt::format("  # peak of the buffers in use: {} bytes, in launch {} of {}\n",
+                        peak.bytes, peak.launch + 1, program.launches.size());
+  }
   for (const Launch& launch : program.launches) {
     text += "  launch {\n";
     for (const Kernel& kernel : launch.kernels) text += print_kernel(kernel, program.real);

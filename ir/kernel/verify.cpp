@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "ir/kernel/buffer_text.h"
+#include "ir/kernel/memory_check.h"
 #include "ir/kernel/print.h"
 #include "ir/support/check.h"
 #include "ir/tensor/statement_rules.h"
@@ -54,7 +55,10 @@ class Verifier {
       for (const Kernel& kernel : program_.launches[launch_].kernels) check(kernel);
     }
     for (const KernelResult& result : program_.results) check(result);
-    check_memory();
+    for (std::string& violation :
+         check_arena(program_.buffers, program_.arena_bytes, touched_buffers(program_))) {
+      violations_.push_back(std::move(violation));
+    }
     return std::move(violations_);
   }
 
@@ -113,23 +117,6 @@ class Verifier {
       mistakes.push_back("the number of bytes does not fit 63 bits");
     }
     add_all(mistakes, print_buffer(buffer));
-  }
-
-  /// Bytes in memory, padding included; nothing on overflow.
-  static std::optional<int64_t> bytes_of(const Buffer& buffer) {
-    int64_t bytes = byte_size(buffer.type);
-    for (size_t d = 0; d < buffer.shape.size(); ++d) {
-      int64_t extent = buffer.shape[d].maximum;
-      if (static_cast<int>(d) == buffer.packed_dimension) {
-        const std::optional<int64_t> padded = checked_add(extent, buffer.packed_block - 1);
-        if (!padded) return std::nullopt;
-        extent = *padded / buffer.packed_block * buffer.packed_block;
-      }
-      const std::optional<int64_t> product = checked_multiply(bytes, extent);
-      if (!product) return std::nullopt;
-      bytes = *product;
-    }
-    return bytes;
   }
 
   void find_writers() {
@@ -387,65 +374,6 @@ class Verifier {
       mistakes.push_back("there are two results of that name");
     }
     add_all(mistakes, print_result(result));
-  }
-
-  /// First and last launch that touches each buffer.
-  std::map<std::string, std::pair<size_t, size_t>> lives() const {
-    std::map<std::string, std::pair<size_t, size_t>> result;
-    for (size_t launch = 0; launch < program_.launches.size(); ++launch) {
-      auto touch = [&](const std::string& name) {
-        auto [life, first] = result.try_emplace(name, launch, launch);
-        life->second.second = launch;
-      };
-      for (const Kernel& kernel : program_.launches[launch].kernels) {
-        for (const KernelStatement& statement : kernel.statements) {
-          if (statement.storage != Storage::local) touch(statement.name);
-          visit_reads(statement, [&](const Expr& read) { touch(read.name); });
-        }
-      }
-    }
-    return result;
-  }
-
-  void check_memory() {
-    std::vector<const Buffer*> placed;
-    bool some_without = false;
-    bool some_with = false;
-    for (const Buffer& buffer : program_.buffers) {
-      if (buffer.kind == BufferKind::temporary) {
-        (buffer.offset == -1 ? some_without : some_with) = true;
-      }
-      if (buffer.offset == -1) continue;
-      const std::optional<int64_t> bytes = bytes_of(buffer);
-      const std::optional<int64_t> end =
-          bytes ? checked_add(std::max<int64_t>(buffer.offset, 0), *bytes) : std::nullopt;
-      if (buffer.kind != BufferKind::temporary || buffer.offset < 0 || buffer.offset % 64 != 0) {
-        add("only temporaries have a position, a multiple of 64: in `{}`", print_buffer(buffer));
-      } else if (!end || *end > program_.arena_bytes) {
-        add("`{}` ends behind the arena of {} bytes", buffer.name, program_.arena_bytes);
-      } else {
-        placed.push_back(&buffer);
-      }
-    }
-    if (some_with && some_without) {
-      add("some temporaries have a position and some have none");
-    }
-    const std::map<std::string, std::pair<size_t, size_t>> life = lives();
-    for (size_t i = 0; i < placed.size(); ++i) {
-      for (size_t j = 0; j < i; ++j) {
-        const Buffer& a = *placed[j];
-        const Buffer& b = *placed[i];
-        const bool share_bytes =
-            a.offset < b.offset + *bytes_of(b) && b.offset < a.offset + *bytes_of(a);
-        auto life_a = life.find(a.name);
-        auto life_b = life.find(b.name);
-        if (!share_bytes || life_a == life.end() || life_b == life.end()) continue;
-        if (life_a->second.first <= life_b->second.second &&
-            life_b->second.first <= life_a->second.second) {
-          add("`{}` and `{}` share bytes while both are in use", a.name, b.name);
-        }
-      }
-    }
   }
 
   const KernelProgram& program_;

@@ -27,9 +27,7 @@ namespace fusegrad::ir {
 ///      unchanged in the row positions; nobody else in its launch and nobody later reads it
 ///   8. schedule attributes: of an existing index, one of a kind for an index, at least 1; tile: a
 ///      row; vector and unroll: a row or an own index; lanes: a binder of a sum
-///   9. memory: no temporary has a position, or all have one (a multiple of 64, inside the arena),
-///      and those that share bytes live in disjoint launches (from the one that writes to the last
-///      that reads)
+///   9. the temporaries' places in the arena are good, if memory is planned (memory_check.h)
 ///  10. results are result buffers; one loss at most, a real of rank 0 like every metric
 /// Returns the violations in words, each with the kernel and statement it is in; empty: the program
 /// is good.

@@ -13,6 +13,7 @@
 
 #include "ir/expr_text.h"
 #include "ir/expr_types.h"
+#include "ir/kernel/memory_check.h"
 #include "ir/loop/address_check.h"
 #include "ir/loop/parse.h"
 #include "ir/loop/print.h"
@@ -449,6 +450,7 @@ class ProgramVerifier {
       }
     }
     for (const LoopLaunch& launch : program_.launches) check(launch);
+    arena();
     for (const KernelResult& result : program_.results) {
       if (program_.find_buffer(result.buffer) == nullptr) {
         add("result `{}`: there is no buffer `{}`", result.label, result.buffer);
@@ -471,36 +473,27 @@ class ProgramVerifier {
         add("`{}` is no name of a buffer", buffer.name);
       }
       if (!names.insert(buffer.name).second) add("there are two buffers `{}`", buffer.name);
-      const std::optional<int64_t> bytes = bytes_of(buffer);
-      if (!bytes) {
+      if (!bytes_of(buffer)) {
         add("the number of bytes of `{}` does not fit 63 bits", buffer.name);
-        continue;
-      }
-      if (buffer.offset < 0) continue;
-      const std::optional<int64_t> end = checked_add(buffer.offset, *bytes);
-      if (buffer.kind != BufferKind::temporary || buffer.offset % 64 != 0 || !end ||
-          *end > program_.arena_bytes) {
-        add("`{}` at {} is no place in the arena of {} bytes", buffer.name, buffer.offset,
-            program_.arena_bytes);
       }
     }
   }
 
-  /// Padding included; nothing if the buffer makes no sense or overflows.
-  static std::optional<int64_t> bytes_of(const Buffer& buffer) {
-    if (buffer.packed_dimension >= static_cast<int>(buffer.shape.size())) return std::nullopt;
-    if (buffer.packed_dimension >= 0 && buffer.packed_block < 1) return std::nullopt;
-    std::optional<int64_t> bytes = byte_size(buffer.type);
-    for (size_t d = 0; d < buffer.shape.size() && bytes; ++d) {
-      std::optional<int64_t> extent = buffer.shape[d].maximum;
-      if (*extent < 0) return std::nullopt;
-      if (static_cast<int>(d) == buffer.packed_dimension) {
-        extent = checked_add(*extent, buffer.packed_block - 1);
-        if (extent) extent = *extent / buffer.packed_block * buffer.packed_block;
+  /// Which function uses which buffer is in their parameters.
+  void arena() {
+    std::vector<TouchedBuffers> launches;
+    for (const LoopLaunch& launch : program_.launches) {
+      TouchedBuffers& touched = launches.emplace_back();
+      for (const std::string& name : launch.functions) {
+        const LoopFunction* function = program_.find_function(name);
+        if (function == nullptr) continue;
+        for (const LoopParameter& parameter : function->parameters) touched.insert(parameter.name);
       }
-      bytes = extent ? checked_multiply(*bytes, *extent) : std::nullopt;
     }
-    return bytes;
+    for (const std::string& violation :
+         check_arena(program_.buffers, program_.arena_bytes, launches)) {
+      add("{}", violation);
+    }
   }
 
   /// Functions of a launch may run at the same time.

@@ -26,7 +26,7 @@ struct AddressCount {
 
 /// Checks, for every number of rows from 1 to the batch:
 ///   1. names are valid; buffers and functions are unique; launches, results and parameters name
-///      what exists; the arena holds the temporaries that have a position
+///      what exists; the temporaries' places in the arena are good (ir/kernel/memory_check.h)
 ///   2. a parameter has the type of its buffer, and its elements or fewer (-1 for an input only);
 ///      `row_list` is i32, read only, with an element for every row
 ///   3. within a launch, what one function writes no other one uses; inputs and `row_list` are

@@ -281,7 +281,8 @@ TEST(KernelVerify, Memory) {
   expect_violation(buffers("at 0", "at 64", "at 64", "128"),
                    "`y` and `z` share bytes while both are in use");
   expect_violation(buffers("at 0", "at 64", "", "128"), "some temporaries have a position");
-  expect_violation(buffers("at 0", "at 64", "at 0", "95"), "`y` ends behind the arena of 95 bytes");
+  expect_violation(buffers("at 0", "at 64", "at 0", "95"),
+                   "`y` at 64 ends behind the arena of 95 bytes");
   KernelProgram bad = program(buffers("at 0", "at 64", "at 128", "256"));
   bad.buffers[0].offset = 32;
   EXPECT_THAT(verify(bad), Contains(HasSubstr("a multiple of 64")));
@@ -294,7 +295,7 @@ TEST(KernelVerify, Memory) {
   expect_violation(
       "buffer x: f32[4] packed 0 by 32 at 0 arena 64 launch { kernel k rows(i in 0..4) {"
       " out x[i]: f32 = 1.0 } }",
-      "`x` ends behind the arena");
+      "`x` at 0 ends behind the arena");
 }
 
 TEST(KernelVerify, Results) {

@@ -403,11 +403,13 @@ TEST(LoopVerify, Buffers) {
     return verify(program);
   };
   EXPECT_THAT(changed([](LoopProgram& p) { p.arena_bytes = 959; }),
-              ElementsAre(HasSubstr("`n` at 832 is no place in the arena of 959 bytes")));
-  EXPECT_THAT(changed([](LoopProgram& p) { p.buffers[3].offset = 32; }),
-              ElementsAre(HasSubstr("`g` at 32 is no place in the arena")));
-  EXPECT_THAT(changed([](LoopProgram& p) { p.buffers[2].offset = 0; }),
-              Contains(HasSubstr("`w` at 0 is no place in the arena")));
+              ElementsAre(HasSubstr("`n` at 832 ends behind the arena of 959 bytes")));
+  EXPECT_THAT(
+      changed([](LoopProgram& p) { p.buffers[3].offset = 32; }),
+      ElementsAre(HasSubstr("only temporaries have a position, a multiple of 64: in `buffer g")));
+  EXPECT_THAT(
+      changed([](LoopProgram& p) { p.buffers[2].offset = 0; }),
+      Contains(HasSubstr("only temporaries have a position, a multiple of 64: in `param w")));
   EXPECT_THAT(changed([](LoopProgram& p) { p.buffers[4].name = "g"; }),
               Contains(HasSubstr("there are two buffers `g`")));
   EXPECT_THAT(changed([](LoopProgram& p) { p.buffers[2].shape[0] = Extent::number(INT64_MAX); }),
