@@ -278,9 +278,9 @@ class Grouper {
       }
       local_bytes = checked_add(local_bytes, own).value_or(INT64_MAX);
     }
-    if (demotes && local_bytes > limits_.local_bytes) {
-      return fmt::format("{} bytes of row-local values, more than {}", local_bytes,
-                         limits_.local_bytes);
+    const int64_t limit = demotes ? limits_.local_bytes : limits_.stack_bytes;
+    if (local_bytes > limit) {
+      return fmt::format("{} bytes of row-local values, more than {}", local_bytes, limit);
     }
     for (size_t number : group.members) {
       if (!demotes && number != joining) continue;

@@ -19,6 +19,8 @@ namespace fusegrad::ir {
 struct GroupingLimits {
   int64_t minimum_rows = 32;
   int64_t local_bytes = 16 * 1024;
+  /// Of row-local values in every group: sixteen rows at a time fit into a thread's stack.
+  int64_t stack_bytes = 256 * 1024;
   int64_t operand_bytes = 64 * 1024;
 };
 

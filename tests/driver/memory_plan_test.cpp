@@ -13,7 +13,7 @@
 #include "ir/loop/evaluate.h"
 #include "ir/loop/verify.h"
 #include "ir/passes/passes.h"
-#include "tests/support/random_statements.h"
+#include "tests/support/random_program.h"
 
 namespace fusegrad::test {
 namespace {
@@ -122,7 +122,7 @@ TEST(MemoryPlan, EveryMoveIsLegalOrNoticed) {
   Counts counts;
   for (uint64_t seed = 0; seed < 120 && !testing::Test::HasFailure(); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
-    move_each_temporary(random_statements(seed), seed, counts);
+    move_each_temporary(random_program(seed, RandomProgramOptions::for_seed(seed)), seed, counts);
   }
   // Both happen often enough to mean something.
   EXPECT_GT(counts.legal, 50);

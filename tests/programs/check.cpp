@@ -468,14 +468,15 @@ class Check {
               within_bounds("loops within bounds", train_, execution, given, uniforms))
         return failure;
       if (number == 1) {
-        if (Failure failure = unfused_loops(execution, given, uniforms)) return failure;
+        if (Failure failure = unfused_loops(given, uniforms)) return failure;
       }
     }
     return std::nullopt;
   }
 
-  /// The program without fusion on L: within the same bounds, and the same bits.
-  Failure unfused_loops(Execution& fused, const TensorValues& given, const ir::Uniforms& uniforms) {
+  /// The program without fusion on L is within the same bounds. Not the same bits: the order of a
+  /// sum belongs to the kernel's schedule.
+  Failure unfused_loops(const TensorValues& given, const ir::Uniforms& uniforms) {
     KernelModule module;
     module.programs = {unfused_};
     module = schedule(module);
@@ -488,12 +489,6 @@ class Check {
     if (Failure f =
             within_bounds("unfused loops within bounds", train_, execution, given, uniforms))
       return f;
-    bool same = true;
-    for (const TensorUpdate& update : train_.updates) {
-      same = same && equal_numbers(fused.get(update.target, uniforms.rows),
-                                   execution.get(update.target, uniforms.rows));
-    }
-    if (!same) return ProgramFailure{"bits without fusion", print(fused.loops) + print(loops)};
     return std::nullopt;
   }
 

@@ -26,8 +26,8 @@ struct ProgramFailure {
 ///   simplified programs are not changed by simplifying again
 ///   K in f64 equals T in f64, and grouped programs equal those with a kernel for every statement
 ///   for some steps, with full and short batches: L's evaluator stays within the computed bound on
-///   f32's error and equals the program without fusion bit for bit; machine code equals it bit for
-///   bit with 1 and with 3 threads
+///   f32's error, with and without fusion; machine code equals it bit for bit with 1 and with 3
+///   threads
 class ProgramChecker {
  public:
   ProgramChecker();
