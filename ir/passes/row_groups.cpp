@@ -127,7 +127,8 @@ class Grouper {
         visit(chosen);
         return;
       }
-      for (size_t i = from; i < items.size(); ++i) {
+      // Only where enough items are left: all of many items are one subset, found at once.
+      for (size_t i = from; i + wanted - chosen.size() <= items.size(); ++i) {
         chosen.push_back(items[i]);
         extend(i + 1);
         chosen.pop_back();
