@@ -26,7 +26,8 @@ struct RowPoint {
 struct Row {
   IndexRange range;
   int64_t tile = 1;
-  ExprRef base;  ///< first value of the tile
+  ExprRef base;               ///< first value of the tile
+  bool may_be_empty = false;  ///< its tasks count the extent at the full batch
 };
 
 /// What one unrolled point of a statement assigns to the kernel's indices.
@@ -145,7 +146,10 @@ class KernelLowering {
     }
     for (size_t k = 0; k < order.size(); ++k) {
       Extent extent = rows_[order[k]].range.end;
-      if (k > 0) extent = Extent::number(extent.maximum);
+      if (k > 0 && extent.depends_on_rows()) {
+        extent = Extent::number(extent.maximum);
+        rows_[order[k]].may_be_empty = true;
+      }
       function_.tasks.push_back({extent, rows_[order[k]].tile});
     }
     int64_t count = 1;
@@ -177,8 +181,9 @@ class KernelLowering {
     ExprRef full;
     for (const Row& row : rows_) {
       const Extent& extent = row.range.end;
-      bool always_full =
-          row.tile == 1 || (!extent.depends_on_rows() && extent.maximum % row.tile == 0);
+      bool always_full = row.tile == 1
+                             ? !row.may_be_empty
+                             : !extent.depends_on_rows() && extent.maximum % row.tile == 0;
       if (always_full) continue;
       ExprRef fits =
           make_binary(Op::less_equal, make_binary(Op::add, row.base, make_integer(row.tile)),
@@ -207,7 +212,7 @@ class KernelLowering {
     remainder_.clear();
     size_t opened = 0;
     for (const Row& row : rows_) {
-      if (row.tile == 1) {
+      if (row.tile == 1 && !row.may_be_empty) {
         remainder_[row.range.name] = {row.base, make_integer(0)};
         continue;
       }
