@@ -8,7 +8,7 @@ set -eu
 
 build='cmake g++ ninja-build llvm-19-dev llvm-19-tools libfmt-dev libgtest-dev libgmock-dev zlib1g-dev
        libcli11-dev nlohmann-json3-dev dataset-fashion-mnist'
-test='clang-format-19 clang-tidy-19'
+test='clang-19 clang-format-19 clang-tidy-19 libclang-rt-19-dev'
 bench='libopenblas-dev'
 
 [ $# -gt 0 ] || { echo "usage: setup.sh build|test|bench ..." >&2; exit 2; }

@@ -111,8 +111,7 @@ std::string sanitised(std::string_view name) {
 /// Writes the kernels of a grouping down.
 class KernelWriter {
  public:
-  KernelWriter(const TensorProgram& program, const Grouping& grouping)
-      : program_(program), grouping_(grouping) {
+  KernelWriter(const TensorProgram& program, const Grouping& grouping) : program_(program) {
     for (size_t i = 0; i < program.statements.size(); ++i) number_[program.statements[i].name] = i;
     for (const TensorUpdate& update : program.updates) target_of_[update.value] = update.target;
     for (const TensorResult& result : program.results) stored_.insert(result.tensor);
@@ -266,7 +265,6 @@ class KernelWriter {
   }
 
   const TensorProgram& program_;
-  const Grouping& grouping_;
   std::map<std::string, size_t, std::less<>> number_;
   std::map<std::string, std::string> target_of_;
   std::set<std::string> stored_;

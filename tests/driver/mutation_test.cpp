@@ -16,7 +16,7 @@
 namespace fusegrad::driver {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(FUSEGRAD_SANITIZED)
 constexpr size_t mutants = 100;
 #else
 constexpr size_t mutants = 1'000;

@@ -23,7 +23,7 @@
 namespace fusegrad::frontend {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(FUSEGRAD_SANITIZED)
 constexpr size_t mutants = 1'000;
 #else
 constexpr size_t mutants = 20'000;

@@ -29,7 +29,7 @@ std::string repeated(std::string_view text, size_t count) {
 // Runs `work` on a thread with 1 MiB of stack: destructors of what it makes included. Sanitizers
 // need more.
 void on_small_stack(std::function<void()> work) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(FUSEGRAD_SANITIZED)
   constexpr size_t stack_bytes = size_t{8} << 20;
 #else
   constexpr size_t stack_bytes = size_t{1} << 20;
