@@ -226,30 +226,51 @@ bool mentions_index(const ExprRef& e, std::string_view name) {
 }
 
 ExprRef with_operands(const Expr& node, std::vector<ExprRef> operands) {
-  Expr copy = node;
+  Expr copy;  // not of the whole node: its operands would be copied for nothing
+  copy.op = node.op;
+  copy.type = node.type;
   copy.operands = std::move(operands);
+  copy.name = node.name;
+  copy.integer = node.integer;
+  copy.real = node.real;
+  copy.has_else = node.has_else;
   return make_node(std::move(copy));
 }
 
+namespace {
+
+/// The node with `change` applied to each operand; itself if none of them changes.
+template <typename Change>
+ExprRef with_changed_operands(const ExprRef& e, const Change& change) {
+  std::vector<ExprRef> operands;
+  for (size_t i = 0; i < e->operands.size(); ++i) {
+    ExprRef changed = change(e->operands[i]);
+    if (operands.empty()) {
+      if (changed == e->operands[i]) continue;
+      operands.reserve(e->operands.size());
+      operands.assign(e->operands.begin(), e->operands.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+    operands.push_back(std::move(changed));
+  }
+  return operands.empty() ? e : with_operands(*e, std::move(operands));
+}
+
+}  // namespace
+
 ExprRef rewrite(const ExprRef& e, const std::function<ExprRef(const ExprRef&)>& change) {
   if (e->operands.empty()) return change(e);
-  std::vector<ExprRef> operands;
-  operands.reserve(e->operands.size());
-  bool changed = false;
-  for (const ExprRef& operand : e->operands) {
-    operands.push_back(rewrite(operand, change));
-    changed = changed || operands.back() != operand;
-  }
-  return change(changed ? with_operands(*e, std::move(operands)) : e);
+  return change(
+      with_changed_operands(e, [&](const ExprRef& operand) { return rewrite(operand, change); }));
 }
 
 ExprRef substitute(const ExprRef& e, const std::map<std::string, ExprRef>& by_name) {
   if (by_name.empty()) return e;
-  return rewrite(e, [&](const ExprRef& node) {
-    if (node->op != Op::index) return node;
-    auto found = by_name.find(node->name);
-    return found == by_name.end() ? node : found->second;
-  });
+  if (e->op == Op::index) {
+    auto found = by_name.find(e->name);
+    return found == by_name.end() ? e : found->second;
+  }
+  return with_changed_operands(
+      e, [&](const ExprRef& operand) { return substitute(operand, by_name); });
 }
 
 }  // namespace fusegrad::ir

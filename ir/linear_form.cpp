@@ -26,6 +26,11 @@ std::optional<int64_t> narrow(Wide value) {
 
 bool is_integer_scalar(const Expr& e) { return e.type == Type{ScalarType::i64}; }
 
+/// An integer that is in normal form as it stands; most indices of reads are no more than that.
+bool is_normal_leaf(const Expr& e) {
+  return e.op == Op::index || e.op == Op::uniform || e.op == Op::variable || e.op == Op::constant;
+}
+
 int leaf_rank(Op op) { return op == Op::index || op == Op::variable || op == Op::uniform ? 0 : 1; }
 
 /// A total order by what is written, not by addresses: named leaves first, by name.
@@ -740,6 +745,7 @@ ExprRef Normalizer::simplify_node(const ExprRef& e) {
 
 ExprRef Normalizer::simplify(const ExprRef& e) {
   if (is_integer_scalar(*e)) {
+    if (is_normal_leaf(*e)) return e;
     ExprRef simple = to_expr(form(e));
     return same(simple, e) ? e : simple;
   }
@@ -823,6 +829,12 @@ std::optional<Interval> interval(const LinearForm& form, const IndexRanges& rang
 }
 
 std::optional<Interval> interval(const ExprRef& e, const IndexRanges& ranges) {
+  // An index says what is known of it without any arithmetic.
+  if (e->op == Op::index && !ranges.per_row.contains(e->name)) {
+    auto known = ranges.by_name.find(e->name);
+    if (known == ranges.by_name.end()) return std::nullopt;
+    return known->second;
+  }
   return interval(linear_form(e, ranges), ranges);
 }
 

@@ -239,7 +239,23 @@ class MarkStripper {
 
 }  // namespace
 
-ExprRef strip_marks(const ExprRef& e) { return MarkStripper().strip(e); }
+namespace {
+
+bool has_marks(const Expr& e) {
+  if (e.op == Op::stop_gradient || e.op == Op::custom) return true;
+  return std::any_of(e.operands.begin(), e.operands.end(),
+                     [](const ExprRef& operand) { return has_marks(*operand); });
+}
+
+}  // namespace
+
+ExprRef strip_marks(const ExprRef& e) {
+  // Most expressions have no marks, and looking is cheaper than remembering. Trees that are large
+  // because they share parts are not looked through.
+  constexpr int64_t small_tree = 1'000;
+  if (e->node_count() <= small_tree && !has_marks(*e)) return e;
+  return MarkStripper().strip(e);
+}
 
 // ---------------------------------------------------------------- reverse mode
 

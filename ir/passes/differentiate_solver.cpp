@@ -35,6 +35,7 @@ class Solver {
     }
     for (const Unknown& unknown : unknowns_) add_range(unknown);
     for (size_t k = 0; k < scatter_.map.size(); ++k) {
+      if (solve_bare(k)) continue;
       equations_.push_back(make_binary(Op::subtract, scatter_.map[k], make_index(target_name(k))));
     }
     // Every step removes an equation or a quotient; the limit is a safeguard: indices that stay
@@ -55,6 +56,30 @@ class Solver {
     bool bound = false;  ///< stays bound: not to be solved for
     ExprRef solution;    ///< null: not solved (yet)
   };
+
+  /// R1 for a dimension that is read by a bare index of no other dimension, as most are: the answer
+  /// is there without any arithmetic, and no other equation sees it.
+  bool solve_bare(size_t k) {
+    const ExprRef& map = scatter_.map[k];
+    if (map->op != Op::index) return false;
+    Unknown* unknown = find(map->name);
+    if (unknown == nullptr) return false;
+    for (size_t other = 0; other < scatter_.map.size(); ++other) {
+      if (other != k && mentions_index(scatter_.map[other], map->name)) return false;
+    }
+    rules_.insert(1);
+    unknown->solution = make_index(target_name(k));
+    return true;
+  }
+
+  /// Whether the solved index is the target's, and they have the same range.
+  bool runs_with_target(const Unknown& unknown) const {
+    if (unknown.solution->op != Op::index || unknown.range.begin != 0) return false;
+    for (size_t k = 0; k < scatter_.target.size(); ++k) {
+      if (unknown.solution->name == target_name(k)) return unknown.range.end == scatter_.target[k];
+    }
+    return false;
+  }
 
   // ---- looking at equations
 
@@ -623,6 +648,7 @@ class Solver {
       if (unknown.solution == nullptr) continue;
       ExprRef solution = simplify_integer(substitute(unknown.solution, renamed), ranges);
       all[unknown.range.name] = solution;
+      if (runs_with_target(unknown)) continue;
       conditions.push_back(
           make_binary(Op::greater_equal, solution, make_integer(unknown.range.begin)));
       conditions.push_back(make_binary(Op::less, solution, extent(unknown.range.end)));
