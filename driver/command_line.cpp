@@ -17,6 +17,8 @@ namespace {
 
 using runtime::ExitCode;
 
+constexpr const char* train_block_text = "which of several train blocks of the file";
+
 /// "NAME=value" into a map; the later one wins, as on any command line.
 CLI::Option* add_assignments(CLI::App* command, const std::string& flag,
                              std::map<std::string, std::string>& target,
@@ -77,6 +79,7 @@ int run(int argument_count, const char* const* arguments) {
   add_setting(train_app, train_command.model, "lr", "X", "the optimizer's `lr` argument");
   add_setting(train_app, train_command.model, "seed", "N", "of shuffling and random numbers");
   add_assignments(train_app, "--set", train_command.model.settings, "any key of the train block");
+  add_setting(train_app, train_command.model, "train", "NAME", train_block_text);
   train_app->add_option("--threads", train_command.threads, "threads (default: all processors)")
       ->check(CLI::Range(1, 1024))
       ->type_name("N");
@@ -99,6 +102,7 @@ int run(int argument_count, const char* const* arguments) {
   CLI::App* check_app = app.add_subcommand("check", "parse, elaborate and differentiate only");
   add_model(check_app, check_command.model);
   add_setting(check_app, check_command.model, "batch", "N", "rows of a batch");
+  add_setting(check_app, check_command.model, "train", "NAME", train_block_text);
   add_assignments(check_app, "--set", check_command.model.settings, "any key of the train block");
   check_app->add_flag("--json", check_command.json, "one JSON object a message");
   check_app->callback([&] { exit_code = check(check_command); });
@@ -117,6 +121,7 @@ int run(int argument_count, const char* const* arguments) {
               "rows of the batch (default: at most 4)");
   add_setting(grad_check_app, grad_check_command.model, "seed", "N",
               "of the random inputs and directions");
+  add_setting(grad_check_app, grad_check_command.model, "train", "NAME", train_block_text);
   grad_check_app
       ->add_option("--directions", grad_check_command.directions, "random directions per parameter")
       ->check(CLI::Range(1, 1000))
@@ -130,6 +135,7 @@ int run(int argument_count, const char* const* arguments) {
   CLI::App* emit_app = app.add_subcommand("emit", "print one stage of the compiler");
   add_model(emit_app, emit_command.model);
   add_setting(emit_app, emit_command.model, "batch", "N", "rows of a batch");
+  add_setting(emit_app, emit_command.model, "train", "NAME", train_block_text);
   add_assignments(emit_app, "--set", emit_command.model.settings, "any key of the train block");
   emit_app->add_option("--stage", stage_name, "which stage")
       ->check(CLI::IsMember(known_stages))
@@ -165,7 +171,9 @@ int run(int argument_count, const char* const* arguments) {
   fmt_app->callback([&] { exit_code = format_files(fmt_command); });
 
   CLI::App* list_app = app.add_subcommand("list", "what the library defines");
-  list_app->callback([&] { exit_code = list(); });
+  bool list_markdown = false;
+  list_app->add_flag("--markdown", list_markdown, "as a page of Markdown (docs/library.md)");
+  list_app->callback([&] { exit_code = list(list_markdown); });
 
   try {
     app.parse(argument_count, arguments);

@@ -129,12 +129,13 @@ int emit(const EmitCommand& command) {
   return print_to_stdout(text);
 }
 
-int list() {
+int list(bool as_markdown) {
   Messages messages;
   uint32_t file = messages.sources.add(std::string(frontend::library_file_name),
                                        std::string(frontend::library_text()));
   frontend::ast::File library = frontend::parse(messages.sources, file, messages.diagnostics);
-  return print_to_stdout(frontend::signatures(library));
+  return print_to_stdout(as_markdown ? frontend::signatures_page(library, frontend::library_text())
+                                     : frontend::signatures(library));
 }
 
 }  // namespace fusegrad::driver

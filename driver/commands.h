@@ -69,8 +69,8 @@ int opt(const OptCommand& command);
 /// Names of the passes that `opt` knows, with what they turn into what.
 std::string opt_pass_list();
 
-/// Signatures and documentation of the library.
-int list();
+/// Signatures and documentation of the library; as a page of Markdown if wanted.
+int list(bool as_markdown);
 
 struct FmtCommand {
   std::vector<std::string> paths;  ///< files, folders with `*.fg`, or "-": from stdin to stdout

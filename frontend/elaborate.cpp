@@ -146,14 +146,18 @@ std::optional<Job> elaborate(const ast::File& model, const ast::File& library,
 
   Job job;
   job.settings = plan.settings;
+  std::optional<ir::TensorProgram> evaluation_program;
   if (plan.model != nullptr) {
     job.model = plan.model->name.text;
     const size_t errors_in_blocks = diagnostics.error_count();
     training.elaborate_model(*plan.model);
+    evaluation_program = training.same_in_evaluation();
     // The other mode would repeat the same mistakes.
-    if (diagnostics.error_count() == errors_in_blocks) evaluation.elaborate_model(*plan.model);
-    check_evaluation_parameters(training.parameters(), evaluation.parameters(), reporter);
-    check_evaluation_inputs(training.inputs(), evaluation.inputs(), reporter);
+    if (!evaluation_program && diagnostics.error_count() == errors_in_blocks) {
+      evaluation.elaborate_model(*plan.model);
+      check_evaluation_parameters(training.parameters(), evaluation.parameters(), reporter);
+      check_evaluation_inputs(training.inputs(), evaluation.inputs(), reporter);
+    }
     job.inputs = training.inputs();
     if (plan.data != nullptr) {
       job.splits = bind_data(*plan.data, *plan.model, job.inputs, outside, reporter);
@@ -199,8 +203,9 @@ std::optional<Job> elaborate(const ast::File& model, const ast::File& library,
     }
   }
   check_target(plan.settings, train, plan.model, reporter);
+  settings.training = true;
+  check_unused_definitions(definitions, sources, settings, names.reached, diagnostics, reporter);
   if (!diagnostics.has_errors()) {
-    settings.training = true;
     check_layers_for_all_sizes(definitions, sources, training, settings, reporter);
   }
   if (diagnostics.has_errors()) return std::nullopt;
@@ -209,7 +214,8 @@ std::optional<Job> elaborate(const ast::File& model, const ast::File& library,
   warn_about_idle_parameters(train, training.parameters(), reporter);
   job.module.programs.push_back(training.take_initial_program());
   job.module.programs.push_back(std::move(train));
-  job.module.programs.push_back(evaluation.take_program("eval"));
+  job.module.programs.push_back(evaluation_program ? std::move(*evaluation_program)
+                                                   : evaluation.take_program("eval"));
   return job;
 }
 

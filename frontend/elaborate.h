@@ -25,7 +25,7 @@ struct ElaborateOptions {
   /// `-D NAME=value`: replaces the value of a `const` of the model file. Values are expressions.
   std::map<std::string, std::string> constants;
   /// `--batch N`, `--set key=value`, ...: replaces a key of the train block. Values are
-  /// expressions. The key `lr` replaces the argument `lr` of the optimizer's call.
+  /// expressions. `lr` replaces that argument of the optimizer's call; `train` names the block.
   std::map<std::string, std::string> train;
   /// `--real f64`: the type `real`, in place of the train block's `precision`.
   std::optional<ir::ScalarType> real;

@@ -54,6 +54,12 @@ const Scope::Index* Scope::find_index(std::string_view name) const {
   return nullptr;
 }
 
+Scope Scope::for_arguments() const {
+  Scope scope = *this;
+  if (mode == Mode::size) scope.mode = Mode::constant;
+  return scope;
+}
+
 Scope Scope::with_mode(Mode wanted) const {
   Scope scope = *this;
   scope.mode = wanted;

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "frontend/ast.h"
@@ -23,6 +24,7 @@ class Complaint {
  public:
   /// A code that begins with W makes a warning.
   Complaint(std::string_view code, Span span, std::string message, std::string label);
+  explicit Complaint(Diagnostic diagnostic) : diagnostic_(std::move(diagnostic)) {}
   Complaint& other(Span span, std::string label);
   Complaint& note(std::string text);
   Complaint& help(std::string text);

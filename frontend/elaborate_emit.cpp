@@ -73,16 +73,20 @@ void Elaborator::check_element_count(const ir::Shape& shape, Span span, const Fr
 }
 
 void Elaborator::rename_indices(ir::TensorStatement& statement) const {
-  std::set<std::string, std::less<>> taken;
+  // The old expressions live to the end, and the names in them with them.
+  const ExprRef condition = statement.condition;
+  const ExprRef value = statement.value;
+  std::vector<std::string_view> read;
   auto add_reads = [&](const ExprRef& e) {
     if (e == nullptr) return;
     ir::walk(e, [&](const ir::Expr& node) {
-      if (node.op == Op::read || node.op == Op::uniform) taken.insert(node.name);
+      if (node.op == Op::read || node.op == Op::uniform) read.push_back(node.name);
     });
   };
-  add_reads(statement.condition);
-  add_reads(statement.value);
+  add_reads(condition);
+  add_reads(value);
   std::map<std::string, ExprRef> by_name;
+  std::set<std::string, std::less<>> given;
   for (std::vector<IndexRange>* ranges : {&statement.indices, &statement.binders}) {
     for (IndexRange& range : *ranges) {
       std::string base = range.name.substr(0, range.name.find('#'));
@@ -93,18 +97,17 @@ void Elaborator::rename_indices(ir::TensorStatement& statement) const {
       std::string name = base;
       const bool is_word = ir::is_uniform_name(base) || is_builtin_function(base) ||
                            ir::parse_scalar_type(base) || !ir::is_valid_name(base);
-      for (int i = 2; (i == 2 && is_word) || taken.contains(name); ++i) {
-        name = fmt::format("{}_{}", base, i);
-      }
-      taken.insert(name);
+      auto is_taken = [&] {
+        return given.contains(name) || std::find(read.begin(), read.end(), name) != read.end();
+      };
+      for (int i = 2; (i == 2 && is_word) || is_taken(); ++i) name = fmt::format("{}_{}", base, i);
+      given.insert(name);
       by_name[range.name] = ir::make_index(name);
       range.name = name;
     }
   }
-  if (statement.condition != nullptr) {
-    statement.condition = ir::substitute(statement.condition, by_name);
-  }
-  statement.value = ir::substitute(statement.value, by_name);
+  if (condition != nullptr) statement.condition = ir::substitute(condition, by_name);
+  statement.value = ir::substitute(value, by_name);
 }
 
 std::string Elaborator::emit(ir::TensorStatement statement) {

@@ -62,6 +62,7 @@ void Elaborator::elaborate_layer(const LayerUse& use,
     TensorFacts facts = known->second;
     facts.shape.clear();
     facts.is_input = false;
+    facts.whole = nullptr;
     for (const ast::Expression& size : parameter.type->sizes) {
       if (size.kind == ast::ExpressionKind::ellipsis) {
         if (use.pack) facts.shape.insert(facts.shape.end(), use.pack->begin(), use.pack->end());
@@ -107,8 +108,10 @@ std::optional<std::map<std::string, Value, std::less<>>> different_sizes(
   return result;
 }
 
-/// "here `k` has size 84" with the name of the size in place of the number that was made up.
-std::string with_names(std::string text, const std::map<std::string, Value, std::less<>>& sizes) {
+}  // namespace
+
+std::string with_size_names(std::string text,
+                            const std::map<std::string, Value, std::less<>>& sizes) {
   for (const auto& [name, value] : sizes) {
     if (!value.is_number()) continue;
     const std::string end = fmt::format(" has size {}", value.integer.maximum);
@@ -118,8 +121,6 @@ std::string with_names(std::string text, const std::map<std::string, Value, std:
   const size_t at = text.rfind(" has size ");
   return at == std::string::npos ? text : text.substr(0, at) + " has another size";
 }
-
-}  // namespace
 
 void check_layers_for_all_sizes(const Definitions& definitions, const SourceManager& sources,
                                 const Elaborator& training, const Elaborator::Options& options,
@@ -141,9 +142,9 @@ void check_layers_for_all_sizes(const Definitions& definitions, const SourceMana
       if (first->code != "E0201") continue;
       Complaint complaint("E0209", first->primary.span,
                           first->message + ", which are equal here by chance",
-                          with_names(first->primary.text, *sizes));
+                          with_size_names(first->primary.text, *sizes));
       for (const Label& label : first->others) {
-        complaint.other(label.span, with_names(label.text, *sizes));
+        complaint.other(label.span, with_size_names(label.text, *sizes));
       }
       complaint.other(use.call->span, "in this call they are equal");
       complaint.note("layers are checked for all sizes at once");

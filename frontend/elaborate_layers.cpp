@@ -370,6 +370,7 @@ std::vector<Value> Elaborator::take_outputs(const ast::Layer& layer, Frame& fram
 std::vector<Value> Elaborator::instantiate(const ast::Layer& layer, const ast::Expression& call,
                                            const Scope& scope) {
   std::vector<Value> nothing(layer.outputs.size(), error());
+  stable_names_.reached.insert(&layer);
   if (scope.frame->depth >= max_call_depth) {
     report(scope,
            Complaint("E0109", call.span,

@@ -32,6 +32,7 @@ std::optional<ir::UpdateRule> Elaborator::elaborate_update_rule(
   const bool is_transform = totals != nullptr;
   // An optimizer is for a parameter and its gradient; a transform may leave the parameter out.
   if (optimizer == nullptr || optimizer->subjects.empty()) return std::nullopt;
+  stable_names_.reached.insert(optimizer);
   if (!is_transform && optimizer->subjects.size() != 2) return std::nullopt;
   const size_t errors_before = reporter_.error_count();
   StatementGuard guard(*this, "update", call.span, nullptr);

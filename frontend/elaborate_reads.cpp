@@ -224,6 +224,17 @@ Value Elaborator::evaluate_read(const ast::Expression& e, const Scope& scope) {
 // ---------------------------------------------------------------- bounds
 
 bool Elaborator::is_inside(const ExprRef& index, Extent extent) const {
+  // Most reads use plain indices that run over the dimension: nothing needs to be solved for them.
+  if (index->op == Op::index) {
+    const auto known = statement_->ranges.by_name.find(index->name);
+    const auto per_row = statement_->ranges.per_row.find(index->name);
+    const bool is_over_rows = per_row != statement_->ranges.per_row.end();
+    if (known != statement_->ranges.by_name.end() && known->second.min >= 0) {
+      if (!extent.depends_on_rows() && known->second.max < extent.maximum) return true;
+      if (extent.depends_on_rows() && is_over_rows && per_row->second <= extent.per_row)
+        return true;
+    }
+  }
   std::optional<ir::Interval> below = ir::interval(index, statement_->ranges);
   if (!below || below->min < 0) return false;
   const ExprRef room = ir::make_binary(

@@ -10,74 +10,9 @@
 #include <string_view>
 #include <utility>
 
-#include "frontend/parser.h"
-
 namespace fusegrad::frontend {
 
 using ast::ExpressionKind;
-
-// ---------------------------------------------------------------- command line
-
-namespace {
-
-/// The tree of `text`, if it is exactly one item.
-std::optional<ast::Item> parse_one(std::string text, SourceManager& sources,
-                                   Diagnostics& diagnostics, Reporter& reporter,
-                                   std::string_view what) {
-  const uint32_t file = sources.add("command line", std::move(text));
-  Diagnostics found;
-  ast::File tree = parse(sources, file, found);
-  for (const Diagnostic& diagnostic : found.all()) diagnostics.add(diagnostic);
-  if (!found.has_errors() && tree.items.size() == 1) return std::move(tree.items[0]);
-  const auto end = static_cast<uint32_t>(sources.text(file).size());
-  reporter.add(Complaint("E0709", Span{file, 0, end},
-                         fmt::format("cannot read the value of `{}`", what),
-                         "one value is expected after `=`"));
-  return std::nullopt;
-}
-
-}  // namespace
-
-CommandLineValues parse_command_line(const ElaborateOptions& options,
-                                     const Definitions& definitions, SourceManager& sources,
-                                     Diagnostics& diagnostics, Reporter& reporter) {
-  CommandLineValues values;
-  for (const auto& [name, text] : options.constants) {
-    std::optional<ast::Item> item =
-        parse_one(fmt::format("const {} = {}", name, text), sources, diagnostics, reporter, name);
-    if (!item) continue;
-    const auto* constant = std::get_if<ast::Constant>(&*item);
-    if (constant == nullptr) continue;
-    if (!definitions.model().constants.contains(name)) {
-      std::vector<std::string> names;
-      for (const auto& [known, definition] : definitions.model().constants) names.push_back(known);
-      reporter.add(Complaint("E0709", constant->name.span,
-                             fmt::format("the model file has no constant `{}`", name),
-                             "given with `-D`")
-                       .did_you_mean(name, names));
-      continue;
-    }
-    values.constants.emplace(name, constant->value);
-  }
-  for (const auto& [key, text] : options.train) {
-    std::optional<ast::Item> item = parse_one(fmt::format("train {{ {} = {} }}", key, text),
-                                              sources, diagnostics, reporter, key);
-    if (!item) continue;
-    const auto* train = std::get_if<ast::Train>(&*item);
-    if (train == nullptr || train->entries.size() != 1) {
-      if (train != nullptr) {
-        reporter.add(Complaint("E0709", train->span,
-                               fmt::format("cannot read the value of `{}`", key),
-                               "one value is expected after `=`"));
-      }
-      continue;
-    }
-    values.train.emplace(key, train->entries[0]);
-  }
-  return values;
-}
-
-// ---------------------------------------------------------------- train
 
 namespace {
 
@@ -85,6 +20,8 @@ constexpr std::array<std::string_view, 14> supported_keys = {
     "model",   "data", "batch",  "epochs",     "optimizer", "transforms", "seed",
     "shuffle", "last", "target", "time_limit", "patience",  "eval_every", "precision"};
 constexpr std::array<std::string_view, 2> later_keys = {"checkpoint", "log_every"};
+/// Among the values of the command line: the name of a train block.
+constexpr std::string_view block_option = "train";
 constexpr std::array<std::string_view, 2> dropped_keys = {"deterministic", "strict"};
 
 template <typename Array>
@@ -104,7 +41,7 @@ class TrainReader {
         sources_(sources),
         elaborator_(elaborator),
         reporter_(reporter) {
-    choose_block();
+    choose_block(command_line);
     if (train_ != nullptr) {
       for (const ast::Entry& entry : train_->entries) {
         entries_[entry.key.text] = &entry;
@@ -112,6 +49,7 @@ class TrainReader {
       }
     }
     for (const auto& [key, entry] : command_line.train) {
+      if (key == block_option) continue;
       entries_[key] = &entry;
       check_key(entry, true);
     }
@@ -158,28 +96,50 @@ class TrainReader {
     return by_command && (train_ != nullptr || options_.needs_train_block);
   }
 
+  /// The word `train`; the whole block is too long to underline.
+  static Span word_of(const ast::Train& block) {
+    Span span = block.span;
+    span.end = std::min(span.end, span.begin + 5);
+    return span;
+  }
+
   /// The place to point to for what is missing.
   Span block_span() const {
-    if (train_ != nullptr) {
-      // The word and its brace; the whole block is too long to underline.
-      Span span = train_->span;
-      span.end = std::min(span.end, span.begin + 5);
-      return span;
-    }
+    if (train_ != nullptr) return word_of(*train_);
     const auto end = static_cast<uint32_t>(sources_.text(model_file_).size());
     return Span{model_file_, end, end};
   }
 
-  void choose_block() {
+  /// The only block, or the one that `--train` names.
+  void choose_block(const CommandLineValues& command_line) {
     const std::vector<const ast::Train*>& blocks = definitions_.model().trains;
-    if (blocks.empty()) return;
-    train_ = blocks[0];
-    if (blocks.size() > 1) {
-      reporter_.add(Complaint("E0902", blocks[1]->span,
-                              "several `train` blocks in one file are not supported yet",
-                              "second block")
-                        .other(blocks[0]->span, "first block"));
+    const auto chosen = command_line.train.find(std::string(block_option));
+    if (chosen == command_line.train.end()) {
+      if (!blocks.empty()) train_ = blocks[0];
+      // A check looks at the first one.
+      if (blocks.size() > 1 && options_.needs_train_block) {
+        reporter_.add(
+            Complaint("E0706", word_of(*blocks[1]), "the file has several train blocks", "another")
+                .other(word_of(*blocks[0]), "one")
+                .help("say which: `--train NAME`"));
+      }
+      return;
     }
+    const ast::Expression& wanted = chosen->second.value;
+    std::vector<std::string> names;
+    for (const ast::Train* block : blocks) {
+      if (wanted.kind == ExpressionKind::name && block->name.text == wanted.name.text) {
+        train_ = block;
+        return;
+      }
+      if (!block->name.text.empty()) names.push_back(block->name.text);
+    }
+    if (wanted.kind == ExpressionKind::invalid) return;
+    reporter_.add(Complaint("E0708", wanted.span,
+                            fmt::format("there is no train block `{}`", sources_.text(wanted.span)),
+                            "not defined in this file")
+                      .did_you_mean(wanted.name.text, names));
+    if (!blocks.empty()) train_ = blocks[0];
   }
 
   void check_key(const ast::Entry& entry, bool from_command_line) {
@@ -496,6 +456,8 @@ class TrainReader {
 };
 
 }  // namespace
+
+std::vector<std::string> train_keys() { return {supported_keys.begin(), supported_keys.end()}; }
 
 TrainPlan plan_training(const Definitions& definitions, const CommandLineValues& command_line,
                         const ElaborateOptions& options, uint32_t model_file,

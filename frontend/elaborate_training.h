@@ -38,6 +38,9 @@ struct TrainPlan {
   bool is_batch_known = false;
 };
 
+/// The keys that a train block may have.
+std::vector<std::string> train_keys();
+
 /// Reads the train block. `elaborator` evaluates constants outside of models.
 TrainPlan plan_training(const Definitions& definitions, const CommandLineValues& command_line,
                         const ElaborateOptions& options, uint32_t model_file,

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Elaboration's own header: its state and one function for each construct of the language.
-// elaborate_expressions.cpp has operators and names, elaborate_calls.cpp calls of functions,
-// elaborate_reads.cpp reads, elaborate_reductions.cpp reductions, elaborate_emit.cpp the statements
-// they become, elaborate_statements.cpp and elaborate_declarations.cpp the statements of the
-// language, elaborate_layers.cpp layers, elaborate_optimizers.cpp update rules,
-// elaborate_checks.cpp what several of them share.
+// elaborate_expressions.cpp has operators, elaborate_operands.cpp the types of what they combine,
+// elaborate_names.cpp names and constants, elaborate_calls.cpp calls of functions of a file,
+// elaborate_builtins.cpp of those of the language, elaborate_reads.cpp reads,
+// elaborate_reductions.cpp reductions, elaborate_emit.cpp the statements they become,
+// elaborate_statements.cpp statements known when compiling, elaborate_bindings.cpp definitions and
+// updates, elaborate_declarations.cpp declarations, elaborate_model.cpp what only models have,
+// elaborate_layers.cpp layers, elaborate_optimizers.cpp update rules, elaborate_checks.cpp what
+// several of them share.
 #pragma once
 
 #include <cstdint>
@@ -46,6 +49,8 @@ struct StableNames {
   std::map<std::string, std::string> instance_by_key;
   std::set<std::string, std::less<>> instances;
   std::map<std::string, int> next_number;  ///< to try behind a name that is taken
+  /// Functions, layers, optimizers and transforms whose bodies were elaborated.
+  std::set<const void*> reached;
 };
 
 /// What a lower-case name stands for in a layer or a model.
@@ -66,6 +71,7 @@ struct TensorFacts {
   std::optional<ir::IntegerRange> range;
   Span declared;  ///< the type of an input, parameter or state; else the left side
   bool is_input = false;
+  mutable ir::ExprRef whole = nullptr;  ///< the rule of all of its elements, once it was asked for
 };
 
 struct Frame;
@@ -137,6 +143,10 @@ struct Scope {
   const Frame* site = nullptr;  ///< the instance around those calls, if there is one
 
   const Index* find_index(std::string_view name) const;
+  /// Only what is known at compile time is of use.
+  bool wants_constant() const { return mode == Mode::constant || mode == Mode::size; }
+  /// For arguments of calls: values of any type even where a size is wanted in the end.
+  Scope for_arguments() const;
   /// The same place, with another wish; indices are not visible where a whole tensor is wanted.
   Scope with_mode(Mode wanted) const;
 };
@@ -188,6 +198,9 @@ class Elaborator {
     main_.program.name = name;
     return std::move(main_.program);
   }
+  /// After elaborate_model for training: the program `eval`, if nothing in the model depends on
+  /// which of the two it is. Otherwise the model has to be elaborated for evaluation.
+  std::optional<ir::TensorProgram> same_in_evaluation() const;
   /// Initial values of its parameters and states (training only).
   ir::TensorProgram take_initial_program();
   const std::vector<ModelInput>& inputs() const { return inputs_; }
@@ -206,6 +219,18 @@ class Elaborator {
   }
   /// Elaborates the layer's body as in that use, but with these sizes.
   void elaborate_layer(const LayerUse& use, const std::map<std::string, Value, std::less<>>& sizes);
+
+  /// Sizes for a layer that nothing calls. The last of each list stands for all further ones.
+  struct SizeGuess {
+    std::vector<int64_t> of_tensors;  ///< those that are bound by the shapes of arguments
+    std::vector<int64_t> of_call;     ///< those that a call gives
+    std::vector<ir::Extent> pack;     ///< for `...`
+  };
+  /// Elaborates a layer by itself; the sizes that it had.
+  std::map<std::string, Value, std::less<>> elaborate_layer(const ast::Layer& layer,
+                                                            const SizeGuess& guess);
+  /// Elaborates a function by itself, with that value for each parameter without a default.
+  void elaborate_function(const ast::Function& function, const Value& argument);
 
   /// A function's value and the slopes that its text gives, in the order of `derivatives`, over
   /// reads of tensors of rank 0 that are called like the parameters. Nothing after a report.
@@ -257,7 +282,8 @@ class Elaborator {
   Value error() const { return {}; }
   std::vector<std::string> visible_names(const Scope& scope) const;
 
-  // ------------------------------------------------------- expressions (elaborate_expressions.cpp)
+  // ------------------------------------------------------- expressions (elaborate_expressions.cpp,
+  // elaborate_names.cpp, elaborate_operands.cpp)
   Value evaluate(const ast::Expression& e, const Scope& scope);
   Value evaluate_kind(const ast::Expression& e, const Scope& scope);
   Value evaluate_name(const ast::Expression& e, const Scope& scope);
@@ -301,13 +327,16 @@ class Elaborator {
   /// An expression as a constant of the file: integer and plain number, real, or boolean.
   Value file_constant(const ast::Identifier& name, bool from_library, const Scope& scope);
 
-  // ------------------------------------------------------- calls (elaborate_calls.cpp)
+  // ------------------------------------------------------- calls (elaborate_calls.cpp,
+  // elaborate_builtins.cpp)
   Value evaluate_call(const ast::Expression& e, const Scope& scope);
   std::vector<Value> evaluate_call_outputs(const ast::Expression& e, const Scope& scope);
   Value evaluate_builtin(const ast::Expression& e, const Scope& scope);
   Value evaluate_function(const ast::Function& function, const ast::Expression& call,
                           const Scope& scope);
   Value evaluate_custom(const ast::Function& function, const Scope& inner, const Value& value);
+  /// E0101 for a `deriv` of what is no parameter.
+  bool are_derivatives_of_parameters(const ast::Function& function, const Scope& inner);
   bool is_layer_call_possible(const ast::Expression& e, const Scope& scope);
   Value evaluate_real_function(ir::Op op, const ast::Expression& e, const Scope& scope);
   Value evaluate_conversion(const ast::Expression& e, const Scope& scope);
@@ -408,7 +437,8 @@ class Elaborator {
   std::optional<ir::Interval> value_interval(const ir::ExprRef& e,
                                              const std::vector<ir::IndexRange>& indices) const;
 
-  // ------------------------------------------------------- statements (elaborate_statements.cpp)
+  // ------------------------------------------------------- statements (elaborate_statements.cpp,
+  // elaborate_bindings.cpp, elaborate_model.cpp)
   void run(std::span<const ast::Statement> statements, Frame& frame);
   void run(const ast::Statement& statement, Frame& frame);
   void run_constant(const ast::Statement& statement, Frame& frame);
@@ -425,6 +455,7 @@ class Elaborator {
   void run_output(const ast::Statement& statement, Frame& frame);
   void run_loss(const ast::Statement& statement, Frame& frame);
   void run_metric(const ast::Statement& statement, Frame& frame);
+  void add_result(ir::TensorResult result);
   std::optional<std::string> scalar_result(const ast::Statement& statement, std::string_view what,
                                            std::string_view name, Frame& frame);
   /// Defines the elements of a tensor one by one. `declared`: its shape and type, if fixed before.
@@ -493,6 +524,8 @@ class Elaborator {
   ProgramBuilder initial_;
   ProgramBuilder* current_ = &main_;
   StatementContext* statement_ = nullptr;
+  std::vector<ir::TensorResult> evaluation_results_;  ///< outputs included
+  bool is_training_asked_ = false;  ///< something depends on whether this is training
   std::vector<ModelInput> inputs_;
   std::vector<ParameterSite> parameters_;
   std::map<std::pair<uint32_t, uint32_t>, LayerUse> layer_uses_;
@@ -517,6 +550,17 @@ class Elaborator {
 void check_layers_for_all_sizes(const Definitions& definitions, const SourceManager& sources,
                                 const Elaborator& training, const Elaborator::Options& options,
                                 Reporter& reporter);
+
+/// Mistakes in functions, layers, optimizers and transforms of the model file and of imported ones
+/// that are not in `reached`. What was `said` about a place already is not said again.
+void check_unused_definitions(const Definitions& definitions, const SourceManager& sources,
+                              const Elaborator::Options& options,
+                              const std::set<const void*>& reached, const Diagnostics& said,
+                              Reporter& reporter);
+
+/// "here `k` has size 84" with the name of the size in place of the number that was made up.
+std::string with_size_names(std::string text,
+                            const std::map<std::string, Value, std::less<>>& sizes);
 
 /// W0504 for each `deriv` of the model file that disagrees with differences of its function.
 void warn_about_derivatives(const Definitions& definitions, const SourceManager& sources,

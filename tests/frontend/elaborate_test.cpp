@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What model files become on T.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -10,6 +11,10 @@
 
 namespace fusegrad::frontend {
 namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 std::string program_file(const std::string& name) {
   std::ifstream in(std::filesystem::path(FUSEGRAD_SOURCE_DIR) / "tests" / "frontend" / "programs" /
@@ -293,6 +298,44 @@ TEST(Elaborate, InDoublePrecisionASinglePrecisionInputIsConvertedByHand) {
             "  |\n"
             "  = note: types are never changed silently\n"
             "  = help: write `real(x)`; the conversion costs no extra pass over memory\n");
+}
+
+TEST(Elaborate, TheCommandLineChoosesATrainBlock) {
+  const std::string text =
+      "model m { input x: f32[B, 3]  loss = mean(square(dense(x, 2))) }\n"
+      "train quick { batch = 4  epochs = 1  optimizer = sgd(0.1) }\n"
+      "train long { batch = 64  epochs = 100  optimizer = adam(0.01) }\n";
+  ElaborateOptions options;
+  options.needs_data = false;
+  options.train = {{"train", "long"}, {"epochs", "7"}};
+  Elaborated chosen = elaborate_text(text, options);
+  ASSERT_TRUE(chosen.job) << chosen.messages();
+  EXPECT_EQ(chosen.job->settings.batch, 64);
+  EXPECT_EQ(chosen.job->settings.epochs, 7);
+  options.train = {{"train", "lang"}};
+  EXPECT_THAT(elaborate_text(text, options).messages(),
+              AllOf(HasSubstr("there is no train block `lang`"), HasSubstr("mean `long`?")));
+  // A check looks at the first.
+  options.train = {};
+  options.needs_train_block = false;
+  Elaborated checked = elaborate_text(text, options);
+  ASSERT_TRUE(checked.job) << checked.messages();
+  EXPECT_EQ(checked.job->settings.batch, 4);
+}
+
+TEST(Elaborate, EvaluationIsElaboratedAgainOnlyWhereSomethingAsksForTraining) {
+  Elaborated same = elaborate_body(
+      "input x: f32[B, 3]\nh = relu(x)\noutput h\nloss = mean(h)\nmetric top = max(h)\n");
+  EXPECT_EQ(statements_text(same, "eval"), statements_text(same, "train"));
+  EXPECT_THAT(program_text(same, "eval"), HasSubstr("result output h = h"));
+  EXPECT_THAT(program_text(same, "train"), Not(HasSubstr("output")));
+  Elaborated other = elaborate_body("input x: f32[B, 3]\nh = dropout(x, 0.5)\nloss = mean(h)\n");
+  EXPECT_THAT(statements_text(other, "train"), HasSubstr("rand"));
+  EXPECT_THAT(statements_text(other, "eval"), Not(HasSubstr("rand")));
+  Elaborated updated =
+      elaborate_body("input x: f32[B, 3]\nstate s: real[] = 0\ns <- s + 1\nloss = mean(x)\n");
+  EXPECT_THAT(program_text(updated, "train"), HasSubstr("s <- "));
+  EXPECT_THAT(program_text(updated, "eval"), Not(HasSubstr("<-")));
 }
 
 }  // namespace
