@@ -11,6 +11,7 @@
 #include "driver/commands.h"
 #include "driver/compile.h"
 #include "driver/model_messages.h"
+#include "driver/stage_file.h"
 #include "driver/text_file.h"
 #include "ir/kernel/parse.h"
 #include "ir/kernel/print.h"
@@ -236,14 +237,12 @@ int opt(const OptCommand& command) {
   uint32_t file =
       messages.sources.add(command.path == "-" ? "<stdin>" : command.path, std::move(*text));
   std::optional<Level> level = parse_level(messages, file);
+  const bool is_good =
+      level &&
+      std::visit([&](const auto& module) { return verify_stage_file(module, file, messages); },
+                 level->module);
   report_messages(messages);
-  if (!level) return ExitCode::model_file;
-  if (std::vector<std::string> violations = violations_of(*level); !violations.empty()) {
-    for (const std::string& violation : violations) {
-      fmt::print(stderr, "error: {}: {}\n", messages.sources.name(file), violation);
-    }
-    return ExitCode::model_file;
-  }
+  if (!is_good) return ExitCode::model_file;
   for (const std::string& name : command.passes) {
     const Pass* chosen = nullptr;
     for (const Pass& pass : passes) {

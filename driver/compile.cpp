@@ -7,6 +7,7 @@
 #include <chrono>
 #include <functional>
 
+#include "driver/stage_file.h"
 #include "driver/text_file.h"
 #include "frontend/library.h"
 #include "frontend/parser.h"
@@ -253,8 +254,9 @@ class Compiler {
       }
     } else if (auto parsed =
                    ir::parse_loop_module(messages_.sources, from_file_, messages_.diagnostics)) {
-      for (ir::LoopProgram& program : parsed->programs) program = ir::expand_functions(program);
       read = accept(*parsed, result_.loops);
+      for (ir::LoopProgram& program : result_.loops.programs)
+        program = ir::expand_functions(program);
     }
     if (!read && messages_.exit_code == 0) messages_.exit_code = ExitCode::model_file;
     return read;
@@ -263,30 +265,10 @@ class Compiler {
   /// A file from a person is verified like anything else, but its mistakes are the person's.
   template <typename Module>
   bool accept(Module& from_file, Module& target) {
-    for (const auto& program : from_file.programs) {
-      std::vector<std::string> violations = violations_of(program);
-      if (!violations.empty()) {
-        return fail(ExitCode::model_file, fmt::format("{}: program {}: {}", request_.from_path,
-                                                      program.name, fmt::join(violations, "\n  ")));
-      }
-    }
-    for (const auto& wanted : target.programs) {
-      if (from_file.find(wanted.name) != nullptr) continue;
-      return fail(ExitCode::model_file,
-                  fmt::format("{}: program `{}` is missing", request_.from_path, wanted.name));
-    }
+    if (!verify_stage_file(from_file, from_file_, messages_)) return false;
+    if (!stands_in_for(from_file, target, from_file_, messages_)) return false;
     target = std::move(from_file);
     return true;
-  }
-
-  static std::vector<std::string> violations_of(const ir::TensorProgram& program) {
-    return ir::verify(program);
-  }
-  static std::vector<std::string> violations_of(const ir::KernelProgram& program) {
-    return ir::verify(program);
-  }
-  static std::vector<std::string> violations_of(const ir::LoopProgram& program) {
-    return ir::verify(program);
   }
 
   // ---- Verification of our own work: a violation is our bug.

@@ -83,6 +83,11 @@ std::optional<int64_t> bytes_of(const Buffer& buffer) {
   return bytes;
 }
 
+bool same_memory(const Buffer& a, const Buffer& b) {
+  return a.kind == b.kind && a.type == b.type && a.shape == b.shape &&
+         a.packed_dimension == b.packed_dimension && a.packed_block == b.packed_block;
+}
+
 std::vector<TouchedBuffers> touched_buffers(const KernelProgram& program) {
   std::vector<TouchedBuffers> launches;
   for (const Launch& launch : program.launches) {

@@ -20,6 +20,9 @@ inline constexpr int64_t arena_alignment = 64;
 /// fit 63 bits or the buffer is packed by what does not exist.
 std::optional<int64_t> bytes_of(const Buffer& buffer);
 
+/// Whether two buffers may be the same memory in two programs: kind, type, shape and layout.
+bool same_memory(const Buffer& a, const Buffer& b);
+
 /// Names of all buffers that a launch reads or writes. Its kernels run at the same time or in any
 /// order, so all of them are in use together.
 using TouchedBuffers = std::set<std::string, std::less<>>;

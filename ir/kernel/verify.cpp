@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
+#include <cstdint>
 #include <map>
 #include <set>
 #include <utility>
@@ -340,9 +342,9 @@ class Verifier {
       bool fits = false;
       switch (attribute.kind) {
         case ScheduleAttribute::Kind::tile:
+        case ScheduleAttribute::Kind::vector:
           fits = rows.contains(attribute.index);
           break;
-        case ScheduleAttribute::Kind::vector:
         case ScheduleAttribute::Kind::unroll:
           fits = rows.contains(attribute.index) || own.contains(attribute.index);
           break;
@@ -355,6 +357,80 @@ class Verifier {
       if (!seen.insert({attribute.kind, attribute.index}).second) {
         add("`{}` stands twice in kernel {}", text, kernel.name);
       }
+      if (fits) check_width(kernel, attribute, text);
+    }
+    check_lanes(kernel);
+    check_tile_size(kernel);
+  }
+
+  void check_width(const Kernel& kernel, const ScheduleAttribute& attribute,
+                   const std::string& text) {
+    using Kind = ScheduleAttribute::Kind;
+    if (attribute.kind != Kind::vector && attribute.kind != Kind::lanes) return;
+    constexpr int64_t widest = 64;
+    const bool is_width = attribute.amount >= 2 && attribute.amount <= widest &&
+                          std::has_single_bit(static_cast<uint64_t>(attribute.amount));
+    if (!is_width) add("`{}` of kernel {} is not 2, 4, 8, ... {}", text, kernel.name, widest);
+    if (attribute.kind == Kind::lanes) return;
+    const int64_t tile = kernel.attribute(Kind::tile, attribute.index).value_or(1);
+    if (is_width && tile % attribute.amount != 0) {
+      add("`{}` of kernel {} does not divide the tile of `{}`, which is {}", text, kernel.name,
+          attribute.index, tile);
+    }
+    const auto first =
+        std::find_if(kernel.schedule.begin(), kernel.schedule.end(),
+                     [](const ScheduleAttribute& other) { return other.kind == Kind::vector; });
+    if (&*first != &attribute) add("`{}` is a second vector of kernel {}", text, kernel.name);
+  }
+
+  void check_lanes(const Kernel& kernel) {
+    for (const KernelStatement& statement : kernel.statements) {
+      int count = 0;
+      for (const IndexRange& binder : statement.binders) {
+        if (!kernel.attribute(ScheduleAttribute::Kind::lanes, binder.name)) continue;
+        ++count;
+        if (binder.begin != 0) {
+          add("`{}` of kernel {} has lanes but does not begin at 0", binder.name, kernel.name);
+        }
+      }
+      if (count > 1) {
+        add("`{}` of kernel {} has several binders with lanes", statement.name, kernel.name);
+      }
+    }
+  }
+
+  /// What a tile needs side by side, in code and in memory.
+  void check_tile_size(const Kernel& kernel) {
+    using Kind = ScheduleAttribute::Kind;
+    constexpr int64_t endless = INT64_MAX;
+    int64_t tile = 1;
+    for (const IndexRange& row : kernel.rows) {
+      const int64_t amount =
+          std::max<int64_t>(kernel.attribute(Kind::tile, row.name).value_or(1), 1);
+      tile = checked_multiply(tile, amount).value_or(endless);
+    }
+    int64_t bytes = 0;
+    for (const KernelStatement& statement : kernel.statements) {
+      int64_t unrolled = tile;
+      int64_t elements = tile;
+      for (const IndexRange& own : statement.own_indices()) {
+        const int64_t amount =
+            std::max<int64_t>(kernel.attribute(Kind::unroll, own.name).value_or(1), 1);
+        unrolled = checked_multiply(unrolled, amount).value_or(endless);
+        elements =
+            checked_multiply(elements, std::max<int64_t>(own.end.maximum, 1)).value_or(endless);
+      }
+      if (unrolled > maximum_unrolled) {
+        add("tiles and unrolling write {} elements of `{}` of kernel {} side by side, more than {}",
+            unrolled, statement.name, kernel.name, maximum_unrolled);
+      }
+      if (statement.storage != Storage::local) continue;
+      const int64_t size = checked_multiply(elements, byte_size(statement.type)).value_or(endless);
+      bytes = checked_add(bytes, size).value_or(endless);
+    }
+    if (bytes > maximum_local_bytes) {
+      add("the locals of a tile of kernel {} take {} bytes, more than {}", kernel.name, bytes,
+          maximum_local_bytes);
     }
   }
 
@@ -386,11 +462,6 @@ class Verifier {
   std::set<std::pair<TensorResultKind, std::string>> labels_;
   std::vector<std::string> violations_;
 };
-
-bool same_memory(const Buffer& a, const Buffer& b) {
-  return a.kind == b.kind && a.type == b.type && a.shape == b.shape &&
-         a.packed_dimension == b.packed_dimension && a.packed_block == b.packed_block;
-}
 
 bool is_printable(const KernelProgram& program) {
   for (const Launch& launch : program.launches) {

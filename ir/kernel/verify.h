@@ -2,6 +2,7 @@
 // The rules that every K program keeps.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,6 +10,11 @@
 #include "ir/kernel/program.h"
 
 namespace fusegrad::ir {
+
+/// Elements that tiles and unrolling write out side by side for one statement.
+inline constexpr int64_t maximum_unrolled = 4096;
+/// Bytes of the locals of one tile: they lie on the stack of a thread.
+inline constexpr int64_t maximum_local_bytes = int64_t{1} << 22;
 
 /// Checks, for one row and for a full batch:
 ///   1. names of buffers, kernels, locals and indices are valid; buffers and kernels are unique in
@@ -26,7 +32,10 @@ namespace fusegrad::ir {
 ///      the statement itself at its own element, or by a statement before it with the row indices
 ///      unchanged in the row positions; nobody else in its launch and nobody later reads it
 ///   8. schedule attributes: of an existing index, one of a kind for an index, at least 1; tile: a
-///      row; vector and unroll: a row or an own index; lanes: a binder of a sum
+///      row; vector: one row of the kernel, whose tile is a multiple of it; unroll: a row or an own
+///      index; lanes: a binder of a sum that begins at 0, one for a statement. Vectors and lanes
+///      have 2, 4, 8, ... 64 elements. What is written out side by side and the memory of the
+///      locals of a tile are limited (the constants above)
 ///   9. the temporaries' places in the arena are good, if memory is planned (memory_check.h)
 ///  10. results are result buffers; one loss at most, a real of rank 0 like every metric
 /// Returns the violations in words, each with the kernel and statement it is in; empty: the program

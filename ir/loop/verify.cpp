@@ -568,12 +568,21 @@ std::vector<std::string> verify(const LoopProgram& program, bool expanded, Addre
 std::vector<std::string> verify(const LoopModule& module, bool expanded) {
   std::vector<std::string> violations;
   std::set<std::string> names;
+  std::map<std::string, std::pair<const Buffer*, std::string>> shared;
   for (const LoopProgram& program : module.programs) {
     if (!names.insert(program.name).second) {
       violations.push_back(fmt::format("there are two programs `{}`", program.name));
     }
     for (std::string& violation : verify(program, expanded)) {
       violations.push_back(fmt::format("program {}: {}", program.name, violation));
+    }
+    for (const Buffer& buffer : program.buffers) {
+      if (buffer.kind != BufferKind::parameter && buffer.kind != BufferKind::state) continue;
+      auto [other, is_new] = shared.try_emplace(buffer.name, &buffer, program.name);
+      if (!is_new && !same_memory(*other->second.first, buffer)) {
+        violations.push_back(fmt::format("`{}` of program {} is laid out otherwise than in {}",
+                                         buffer.name, program.name, other->second.second));
+      }
     }
   }
   return violations;

@@ -47,7 +47,8 @@ struct AddressCount {
 /// program is good. `count` (may be null) is only meaningful then.
 std::vector<std::string> verify(const LoopProgram& program, bool expanded = false,
                                 AddressCount* count = nullptr);
-/// All programs; their names are distinct.
+/// All programs; their names are distinct, and parameters and states of one name have one type,
+/// shape and layout.
 std::vector<std::string> verify(const LoopModule& module, bool expanded = false);
 
 /// A violation is our bug: ends the process with the violations and the text of the program.

@@ -253,7 +253,17 @@ TEST(KernelVerify, Schedules) {
   const auto schedule = [&](const std::string& attributes) {
     return x + launch(statements, "schedule(" + attributes + ")");
   };
-  expect_good(schedule("tile b 4, vector b 8, unroll b 2, unroll i 4, vector o 4, lanes k 8"));
+  expect_good(schedule("tile b 16, vector b 8, unroll b 2, unroll i 4, lanes k 8"));
+  expect_violation(schedule("vector b 8"), "does not divide the tile of `b`, which is 1");
+  expect_violation(schedule("tile b 12, vector b 8"), "does not divide the tile of `b`");
+  expect_violation(schedule("tile b 6, vector b 6"), "is not 2, 4, 8, ... 64");
+  expect_violation(schedule("tile b 128, vector b 128"), "is not 2, 4, 8, ... 64");
+  expect_violation(schedule("lanes k 3"), "is not 2, 4, 8, ... 64");
+  expect_violation(schedule("vector o 4"), "there is no index for `vector o 4`");
+  EXPECT_THAT(verify(program(schedule("tile b 9223372036854775807"))),
+              Contains(HasSubstr("side by side, more than 4096")));
+  EXPECT_THAT(verify(program(schedule("tile b 4096"))), ElementsAre());
+  expect_violation(schedule("tile b 1024, unroll o 1000"), "write 1024000 elements of `x`");
   expect_violation(schedule("tile i 4"), "there is no index for `tile i 4`");
   expect_violation(schedule("tile z 4"), "there is no index for `tile z 4`");
   expect_violation(schedule("vector k 4"), "there is no index for `vector k 4`");
