@@ -123,10 +123,16 @@ Mutant make_mutant(size_t number) {
   std::mt19937 random(static_cast<uint32_t>(number));
   const StageText& of = stage_texts()[random() % stage_texts().size()];
   Mutant mutant{&of, of.text, ""};
-  const size_t which = random() % of.tokens.size();
+  const auto is_number = [](std::string_view token) { return token[0] >= '0' && token[0] <= '9'; };
+  // Half of the time a number: most of those mutants can be read, and other rules must catch them.
+  const bool wants_number = random() % 2 == 0;
+  size_t which = random() % of.tokens.size();
+  for (int tried = 0; tried < 100; ++tried) {
+    if (!wants_number || is_number(std::string_view(of.text).substr(of.tokens[which].first))) break;
+    which = random() % of.tokens.size();
+  }
   const auto [begin, end] = of.tokens[which];
   const std::string word = of.text.substr(begin, end - begin);
-  const auto is_number = [](std::string_view token) { return token[0] >= '0' && token[0] <= '9'; };
   switch (random() % 8) {
     case 0:
       mutant.text.replace(begin, word.size(), " ");
@@ -287,7 +293,7 @@ TEST_P(StageMutants, AreRefusedOrCompile) {
              progress->outcomes[0], progress->outcomes[1], progress->outcomes[2]);
   EXPECT_GT(progress->outcomes[0] * 10, count);
   EXPECT_GT(progress->outcomes[1] * 20, count);
-  EXPECT_GT(progress->outcomes[2] * 20, count);
+  EXPECT_GT(progress->outcomes[2] * 50, count);
   munmap(progress, sizeof(Progress));
 }
 
