@@ -78,9 +78,12 @@ TEST(DiagnosticCodes, TheExamplesDoWhatTheyClaim) {
 TEST(DiagnosticCodes, EachMessageHasATest) {
   // What no model file shows by itself, and the test that looks at it.
   const std::map<std::string_view, std::string_view> elsewhere = {
-      {"E0010", "tests/frontend/diagnostics_test.cpp"}, {"E0503", "tests/driver/check_test.cpp"},
-      {"E0702", "tests/driver/train_test.cpp"},         {"E0709", "tests/driver/check_test.cpp"},
-      {"E0901", "tests/ir/loop_text_test.cpp"},         {"E0904", "tests/driver/stage_file_test.cpp"},
+      {"E0010", "tests/frontend/diagnostics_test.cpp"},
+      {"E0503", "tests/driver/check_test.cpp"},
+      {"E0702", "tests/driver/train_test.cpp"},
+      {"E0709", "tests/driver/check_test.cpp"},
+      {"E0901", "tests/ir/loop_text_test.cpp"},
+      {"E0904", "tests/driver/stage_file_test.cpp"},
   };
   std::set<std::string> with_file;
   for (const auto& file :
