@@ -334,6 +334,37 @@ ValueRange RangeAnalysis::declared_range(const Sum& sum) {
   return range;
 }
 
+/// x + d * others in min..max says that x // d + others is in min // d..max // d: the fact about
+/// the quotient, if the given one has that form for the quotient's x and d.
+std::optional<RangeAnalysis::Fact> RangeAnalysis::fact_of_quotient(const std::string& key,
+                                                                   const Atom& quotient,
+                                                                   const Fact& fact) const {
+  if (quotient.inside.terms.empty()) return std::nullopt;
+  const auto& [first, term] = *quotient.inside.terms.begin();
+  auto found = fact.sum.terms.find(first);
+  if (found == fact.sum.terms.end()) return std::nullopt;
+  const int64_t sign = found->second.coefficient == term.coefficient    ? 1
+                       : found->second.coefficient == -term.coefficient ? -1
+                                                                        : 0;
+  Sum others;
+  if (sign == 0 || !add_scaled(others, fact.sum, sign) ||
+      !add_scaled(others, quotient.inside, -1)) {
+    return std::nullopt;
+  }
+  Fact result;
+  for (const auto& [name, other] : others.terms) {
+    if (other.coefficient % quotient.divisor != 0) return std::nullopt;
+    result.sum.terms[name] = {other.atom, other.coefficient / quotient.divisor};
+  }
+  Sum self;
+  self.terms[key] = {std::make_shared<const Atom>(quotient), 1};
+  if (!add_scaled(result.sum, self, 1)) return std::nullopt;
+  const ValueRange shifted = add_ranges(scale_range(fact.range, sign),
+                                        scale_range({others.constant, others.constant}, -1));
+  result.range = divide_range(shifted, quotient.divisor);
+  return result;
+}
+
 /// Interval arithmetic, or better: sum = c * fact + rest, for every fact that removes a term.
 ValueRange RangeAnalysis::range_with_facts(const Sum& sum, int facts) const {
   ValueRange best = range_by_terms(sum);
@@ -366,6 +397,13 @@ ValueRange RangeAnalysis::range_with_facts(const Sum& sum, int facts) const {
     const ValueRange remainder = scale_range({0, divisor - 1}, -term.coefficient);
     best = intersect(
         best, solve_product(add_ranges(range_with_facts(product, facts - 1), remainder), divisor));
+    for (const Fact& fact : facts_) {
+      std::optional<Fact> derived = fact_of_quotient(key, *term.atom, fact);
+      Sum rest = sum;
+      if (!derived || !add_scaled(rest, derived->sum, -term.coefficient)) continue;
+      best = intersect(best, add_ranges(scale_range(derived->range, term.coefficient),
+                                        range_with_facts(rest, facts - 1)));
+    }
   }
   return best;
 }

@@ -99,6 +99,8 @@ class RangeAnalysis {
   ValueRange range_of_atom(const std::string& key, const Atom& atom) const;
   ValueRange range_by_terms(const Sum& sum) const;
   ValueRange range_with_facts(const Sum& sum, int facts) const;
+  std::optional<Fact> fact_of_quotient(const std::string& key, const Atom& quotient,
+                                       const Fact& fact) const;
 
   void assume_comparison(const Expr& comparison, bool holds);
   void add_fact(Sum sum, ValueRange range);

@@ -21,9 +21,14 @@ constexpr int64_t largest_value = 2000;
 
 class AddressChecker {
  public:
-  AddressChecker(const LoopProgram& program, const LoopFunction& function,
-                 std::vector<std::string>& violations, AddressCount& count)
-      : program_(program), function_(function), violations_(violations), count_(count) {}
+  AddressChecker(const LoopProgram& program, const BufferIndex& buffers,
+                 const LoopFunction& function, std::vector<std::string>& violations,
+                 AddressCount& count)
+      : program_(program),
+        buffers_(buffers),
+        function_(function),
+        violations_(violations),
+        count_(count) {}
 
   void run() {
     // `rows` is an index here: proofs hold for every number of rows.
@@ -45,6 +50,10 @@ class AddressChecker {
       known.add_index(name, 0, tasks + 1);
       values_[name] = make_index(name);
     }
+    // At most as many as there are for this number of rows.
+    if (ExprRef most = tasks_for_rows()) {
+      values_["end"] = make_binary(Op::minimum, values_["end"], most);
+    }
     block(function_.body, known);
   }
 
@@ -53,9 +62,34 @@ class AddressChecker {
 
   static std::string lane_index(int lanes) { return fmt::format("$lane{}", lanes); }
 
+  /// The number of tasks as an expression of the rows; null where it is a constant or no multiple
+  /// of one quotient.
+  ExprRef tasks_for_rows() const {
+    int64_t others = 1;
+    const TaskDimension* over_rows = nullptr;
+    for (const TaskDimension& dimension : function_.tasks) {
+      if (dimension.extent.depends_on_rows()) {
+        if (over_rows != nullptr) return nullptr;
+        over_rows = &dimension;
+        continue;
+      }
+      const int64_t tiles = (dimension.extent.maximum - 1) / dimension.tile + 1;
+      std::optional<int64_t> product = checked_multiply(others, tiles);
+      if (dimension.extent.maximum <= 0 || !product) return nullptr;
+      others = *product;
+    }
+    if (over_rows == nullptr) return nullptr;
+    const ExprRef extent =
+        make_binary(Op::multiply, make_index(rows_index), make_integer(over_rows->extent.per_row));
+    const ExprRef tiles = make_binary(
+        Op::floor_divide, make_binary(Op::add, extent, make_integer(over_rows->tile - 1)),
+        make_integer(over_rows->tile));
+    return make_binary(Op::multiply, tiles, make_integer(others));
+  }
+
   ValueRange values_of(const LoopParameter& parameter) const {
     if (parameter.name == row_list_name) return {0, INT32_MAX};
-    const Buffer* buffer = program_.find_buffer(parameter.name);
+    const Buffer* buffer = buffers_.find(parameter.name);
     if (buffer != nullptr && buffer->range) return {buffer->range->begin, buffer->range->end - 1};
     return range_of_type(parameter.type);
   }
@@ -341,6 +375,7 @@ class AddressChecker {
   }
 
   const LoopProgram& program_;
+  const BufferIndex& buffers_;
   const LoopFunction& function_;
   std::vector<std::string>& violations_;
   AddressCount& count_;
@@ -355,9 +390,10 @@ class AddressChecker {
 
 }  // namespace
 
-void check_addresses(const LoopProgram& program, const LoopFunction& function,
-                     std::vector<std::string>& violations, AddressCount& count) {
-  AddressChecker(program, function, violations, count).run();
+void check_addresses(const LoopProgram& program, const BufferIndex& buffers,
+                     const LoopFunction& function, std::vector<std::string>& violations,
+                     AddressCount& count) {
+  AddressChecker(program, buffers, function, violations, count).run();
 }
 
 }  // namespace fusegrad::ir

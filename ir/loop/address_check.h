@@ -5,13 +5,15 @@
 #include <string>
 #include <vector>
 
+#include "ir/kernel/buffer_index.h"
 #include "ir/loop/program.h"
 #include "ir/loop/verify.h"
 
 namespace fusegrad::ir {
 
 /// Rule 8 for one function that keeps all other rules: appends violations, adds to `count`.
-void check_addresses(const LoopProgram& program, const LoopFunction& function,
-                     std::vector<std::string>& violations, AddressCount& count);
+void check_addresses(const LoopProgram& program, const BufferIndex& buffers,
+                     const LoopFunction& function, std::vector<std::string>& violations,
+                     AddressCount& count);
 
 }  // namespace fusegrad::ir

@@ -8,11 +8,14 @@
 #include <bit>
 #include <map>
 #include <set>
+#include <string_view>
 #include <type_traits>
+#include <unordered_map>
 #include <utility>
 
 #include "ir/expr_text.h"
 #include "ir/expr_types.h"
+#include "ir/kernel/buffer_index.h"
 #include "ir/kernel/memory_check.h"
 #include "ir/loop/address_check.h"
 #include "ir/loop/parse.h"
@@ -106,9 +109,14 @@ bool is_call(Op op) {
 
 class FunctionVerifier {
  public:
-  FunctionVerifier(const LoopProgram& program, const LoopFunction& function, bool expanded,
+  FunctionVerifier(const LoopProgram& program, const BufferIndex& buffers,
+                   const LoopFunction& function, bool expanded,
                    std::vector<std::string>& violations)
-      : program_(program), function_(function), expanded_(expanded), violations_(violations) {}
+      : program_(program),
+        buffers_(buffers),
+        function_(function),
+        expanded_(expanded),
+        violations_(violations) {}
 
   void run() {
     parameters();
@@ -164,7 +172,7 @@ class FunctionVerifier {
         }
         continue;
       }
-      const Buffer* buffer = program_.find_buffer(parameter.name);
+      const Buffer* buffer = buffers_.find(parameter.name);
       if (buffer == nullptr) {
         add("there is no buffer `{}`", parameter.name);
         continue;
@@ -421,6 +429,7 @@ class FunctionVerifier {
   }
 
   const LoopProgram& program_;
+  const BufferIndex& buffers_;
   const LoopFunction& function_;
   bool expanded_;
   std::vector<std::string>& violations_;
@@ -434,8 +443,13 @@ class FunctionVerifier {
 
 class ProgramVerifier {
  public:
-  ProgramVerifier(const LoopProgram& program, std::vector<std::string>& violations)
-      : program_(program), violations_(violations) {}
+  ProgramVerifier(const LoopProgram& program, const BufferIndex& buffers,
+                  std::vector<std::string>& violations)
+      : program_(program), buffers_(buffers), violations_(violations) {
+    for (const LoopFunction& function : program.functions) {
+      functions_.emplace(function.name, &function);
+    }
+  }
 
   void run() {
     if (!is_valid_name(program_.name)) add("`{}` is no name of a program", program_.name);
@@ -452,7 +466,7 @@ class ProgramVerifier {
     for (const LoopLaunch& launch : program_.launches) check(launch);
     arena();
     for (const KernelResult& result : program_.results) {
-      if (program_.find_buffer(result.buffer) == nullptr) {
+      if (buffers_.find(result.buffer) == nullptr) {
         add("result `{}`: there is no buffer `{}`", result.label, result.buffer);
       }
     }
@@ -463,6 +477,11 @@ class ProgramVerifier {
   void add(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
     if (violations_.size() >= most_violations) return;
     violations_.push_back(fmt::format(format, std::forward<Arguments>(arguments)...));
+  }
+
+  const LoopFunction* find_function(const std::string& name) const {
+    auto found = functions_.find(name);
+    return found == functions_.end() ? nullptr : found->second;
   }
 
   void buffers() {
@@ -485,7 +504,7 @@ class ProgramVerifier {
     for (const LoopLaunch& launch : program_.launches) {
       TouchedBuffers& touched = launches.emplace_back();
       for (const std::string& name : launch.functions) {
-        const LoopFunction* function = program_.find_function(name);
+        const LoopFunction* function = find_function(name);
         if (function == nullptr) continue;
         for (const LoopParameter& parameter : function->parameters) touched.insert(parameter.name);
       }
@@ -501,7 +520,7 @@ class ProgramVerifier {
     std::map<std::string, std::pair<std::string, bool>> users;  // the function, whether it writes
     std::set<std::string> launched;
     for (const std::string& name : launch.functions) {
-      const LoopFunction* function = program_.find_function(name);
+      const LoopFunction* function = find_function(name);
       if (function == nullptr) {
         add("a launch of `{}`, which does not exist", name);
         continue;
@@ -519,6 +538,8 @@ class ProgramVerifier {
   }
 
   const LoopProgram& program_;
+  const BufferIndex& buffers_;
+  std::unordered_map<std::string_view, const LoopFunction*> functions_;
   std::vector<std::string>& violations_;
 };
 
@@ -549,17 +570,18 @@ bool printable(const LoopBlock& statements) {
 
 std::vector<std::string> verify(const LoopProgram& program, bool expanded, AddressCount* count) {
   std::vector<std::string> violations;
-  ProgramVerifier(program, violations).run();
+  const BufferIndex buffers(program.buffers);
+  ProgramVerifier(program, buffers, violations).run();
   // What follows relies on sizes that make sense.
   if (!violations.empty()) return violations;
   for (const LoopFunction& function : program.functions) {
-    FunctionVerifier(program, function, expanded, violations).run();
+    FunctionVerifier(program, buffers, function, expanded, violations).run();
   }
   if (!violations.empty()) return violations;
   AddressCount addresses;
   for (const LoopFunction& function : program.functions) {
     if (violations.size() >= most_violations) break;
-    check_addresses(program, function, violations, addresses);
+    check_addresses(program, buffers, function, violations, addresses);
   }
   if (count != nullptr) *count = addresses;
   return violations;

@@ -50,6 +50,22 @@ ValueRange range(const std::string& text, const std::vector<Box>& boxes,
   return analysis(boxes, condition).range(parse(text));
 }
 
+TEST(RangeAnalysis, FactsAboutWhatIsDivided) {
+  const std::vector<Box> boxes = {{"i", 0, 74}, {"k", 1, 38}, {"j", 0, 5}, {"q", 0, 1000}};
+  // i < 2 * k says i // 2 <= k - 1.
+  EXPECT_EQ(range("k - 1 - i // 2", boxes, "i < 2 * k"), (ValueRange{0, 36}));
+  EXPECT_EQ(range("5 * k - i // 2 * 5 - 5 + j", boxes, "i < 2 * k"), (ValueRange{0, 184}));
+  EXPECT_EQ(range("k - i // 2", boxes, "2 * k > i").min, 1);
+  EXPECT_EQ(range("i // 2 - k", boxes, "i - 2 * k + 6 >= 0").min, -3);
+  // Exact where constants are no multiples: i <= 2 * k + 1, and i < 2 * k + 1.
+  EXPECT_EQ(range("k - i // 2", boxes, "i <= 2 * k + 1").min, 0);
+  EXPECT_EQ(range("k - i // 2", boxes, "i <= 2 * k + 2").min, -1);
+  EXPECT_EQ(range("(q + 3) // 6 - 2 * k", boxes, "q <= 12 * k").max, 0);
+  EXPECT_EQ(range("(q + 6) // 6 - 2 * k", boxes, "q <= 12 * k").max, 1);
+  // 3 * k is no multiple of 2: nothing is known but the box.
+  EXPECT_LT(range("k - i // 2", boxes, "i < 3 * k").min, 0);
+}
+
 TEST(RangeAnalysis, Arithmetic) {
   const std::vector<Box> boxes = {{"i", 0, 28}, {"j", 0, 3}, {"q", 0, 784}};
   EXPECT_EQ(range("7", boxes), (ValueRange{7, 7}));
