@@ -146,6 +146,8 @@ int run(int argument_count, const char* const* arguments) {
       ->type_name("DIR");
   emit_app->add_flag("--why", emit_command.why,
                      "why each producer and its reader were fused or not");
+  emit_app->add_flag("--times", emit_command.times,
+                     "seconds of each step of the compiler, up to the stage, instead of the stage");
   emit_app->callback([&] {
     emit_command.stage = *parse_stage(stage_name);
     exit_code = emit(emit_command);
@@ -158,6 +160,8 @@ int run(int argument_count, const char* const* arguments) {
       ->allow_extra_args(false)
       ->type_name("P,Q");
   opt_app->add_option("STAGEFILE", opt_command.path, "a stage file; - is standard input");
+  opt_app->add_flag("--stats", opt_command.stats,
+                    "how often each rule of the simplifier was applied, on standard error");
   opt_app->callback([&] { exit_code = opt(opt_command); });
 
   FmtCommand fmt_command;

@@ -41,7 +41,7 @@ struct Level {
 struct Pass {
   const char* name;
   const char* description;
-  Result<Level> (*run)(const Level&);
+  Result<Level> (*run)(const Level&, ir::RuleCounts& counts);
 };
 
 template <typename Module>
@@ -60,7 +60,7 @@ Result<Level> on_tensor_programs(const Level& level, const char* stage, Function
   return Level{stage == nullptr ? level.stage : stage, std::move(result)};
 }
 
-Result<Level> run_differentiate(const Level& level) {
+Result<Level> run_differentiate(const Level& level, ir::RuleCounts&) {
   auto module = needs<ir::TensorModule>(level, "tensor statements");
   if (!module) return module.error();
   ir::TensorModule result;
@@ -79,13 +79,13 @@ Result<Level> run_differentiate(const Level& level) {
   return Level{"tensor.grad", std::move(result)};
 }
 
-Result<Level> run_split_metrics(const Level& level) {
+Result<Level> run_split_metrics(const Level& level, ir::RuleCounts&) {
   auto module = needs<ir::TensorModule>(level, "tensor statements");
   if (!module) return module.error();
   return Level{level.stage, ir::split_metrics(**module)};
 }
 
-Result<Level> run_group(const Level& level) {
+Result<Level> run_group(const Level& level, ir::RuleCounts&) {
   auto module = needs<ir::TensorModule>(level, "tensor statements");
   if (!module) return module.error();
   ir::KernelModule result;
@@ -94,13 +94,13 @@ Result<Level> run_group(const Level& level) {
   return Level{"kernels", std::move(result)};
 }
 
-Result<Level> run_schedule(const Level& level) {
+Result<Level> run_schedule(const Level& level, ir::RuleCounts&) {
   auto module = needs<ir::KernelModule>(level, "kernels");
   if (!module) return module.error();
   return Level{"kernels", ir::schedule(**module)};
 }
 
-Result<Level> run_plan_memory(const Level& level) {
+Result<Level> run_plan_memory(const Level& level, ir::RuleCounts&) {
   auto module = needs<ir::KernelModule>(level, "kernels");
   if (!module) return module.error();
   ir::KernelModule result = **module;
@@ -108,7 +108,7 @@ Result<Level> run_plan_memory(const Level& level) {
   return Level{"kernels", std::move(result)};
 }
 
-Result<Level> run_lower(const Level& level) {
+Result<Level> run_lower(const Level& level, ir::RuleCounts&) {
   auto module = needs<ir::KernelModule>(level, "kernels");
   if (!module) return module.error();
   ir::LoopModule result;
@@ -118,7 +118,7 @@ Result<Level> run_lower(const Level& level) {
   return Level{"loops", std::move(result)};
 }
 
-Result<Level> run_expand(const Level& level) {
+Result<Level> run_expand(const Level& level, ir::RuleCounts&) {
   auto module = needs<ir::LoopModule>(level, "loops");
   if (!module) return module.error();
   ir::LoopModule result = **module;
@@ -129,40 +129,41 @@ Result<Level> run_expand(const Level& level) {
 constexpr std::array passes = {
     Pass{"differentiate", "tensor -> tensor.grad, programs with a loss", run_differentiate},
     Pass{"fold", "tensor -> tensor, local algebra",
-         [](const Level& level) {
-           return on_tensor_programs(level, nullptr,
-                                     [](ir::TensorProgram& p) { ir::fold_statements(p); });
+         [](const Level& level, ir::RuleCounts& counts) {
+           return on_tensor_programs(
+               level, nullptr, [&](ir::TensorProgram& p) { ir::fold_statements(p, &counts); });
          }},
     Pass{"inline", "tensor -> tensor, maps into their readers",
-         [](const Level& level) {
+         [](const Level& level, ir::RuleCounts& counts) {
            return on_tensor_programs(level, nullptr,
-                                     [](ir::TensorProgram& p) { ir::inline_maps(p); });
+                                     [&](ir::TensorProgram& p) { ir::inline_maps(p, &counts); });
          }},
     Pass{"pull-factors", "tensor -> tensor, invariant factors out of sums",
-         [](const Level& level) {
+         [](const Level& level, ir::RuleCounts& counts) {
            return on_tensor_programs(level, nullptr,
-                                     [](ir::TensorProgram& p) { ir::pull_factors(p); });
+                                     [&](ir::TensorProgram& p) { ir::pull_factors(p, &counts); });
          }},
     Pass{"hoist-scalars", "tensor -> tensor, what a step has once is computed once",
-         [](const Level& level) {
+         [](const Level& level, ir::RuleCounts& counts) {
            return on_tensor_programs(level, nullptr,
-                                     [](ir::TensorProgram& p) { ir::hoist_scalars(p); });
+                                     [&](ir::TensorProgram& p) { ir::hoist_scalars(p, &counts); });
          }},
     Pass{"split-metrics", "tensor -> tensor, metrics about a whole pass", run_split_metrics},
     Pass{"share", "tensor -> tensor, equal statements once",
-         [](const Level& level) {
-           return on_tensor_programs(level, nullptr,
-                                     [](ir::TensorProgram& p) { ir::share_statements(p); });
+         [](const Level& level, ir::RuleCounts& counts) {
+           return on_tensor_programs(
+               level, nullptr, [&](ir::TensorProgram& p) { ir::share_statements(p, &counts); });
          }},
     Pass{"remove-dead", "tensor -> tensor, statements that nothing needs",
-         [](const Level& level) {
-           return on_tensor_programs(level, nullptr,
-                                     [](ir::TensorProgram& p) { ir::remove_dead_statements(p); });
+         [](const Level& level, ir::RuleCounts& counts) {
+           return on_tensor_programs(level, nullptr, [&](ir::TensorProgram& p) {
+             ir::remove_dead_statements(p, &counts);
+           });
          }},
     Pass{"simplify", "tensor -> tensor.opt, all of these until nothing changes",
-         [](const Level& level) {
+         [](const Level& level, ir::RuleCounts& counts) {
            return on_tensor_programs(level, "tensor.opt",
-                                     [](ir::TensorProgram& p) { p = ir::simplify(p); });
+                                     [&](ir::TensorProgram& p) { p = ir::simplify(p, &counts); });
          }},
     Pass{"group", "tensor -> kernels", run_group},
     Pass{"schedule", "kernels -> kernels, schedule attributes and layouts", run_schedule},
@@ -243,6 +244,7 @@ int opt(const OptCommand& command) {
                  level->module);
   report_messages(messages);
   if (!is_good) return ExitCode::model_file;
+  ir::RuleCounts counts;
   for (const std::string& name : command.passes) {
     const Pass* chosen = nullptr;
     for (const Pass& pass : passes) {
@@ -252,7 +254,7 @@ int opt(const OptCommand& command) {
       fmt::print(stderr, "error: there is no pass `{}`; {}\n", name, opt_pass_list());
       return ExitCode::usage;
     }
-    Result<Level> next = chosen->run(*level);
+    Result<Level> next = chosen->run(*level, counts);
     if (!next) {
       fmt::print(stderr, "error: {}: {}\n", name, next.error().message);
       return ExitCode::usage;
@@ -263,6 +265,7 @@ int opt(const OptCommand& command) {
     std::vector<std::string> violations = violations_of(*level);
     FG_CHECK(violations.empty(), "after {}: {}", name, fmt::join(violations, "\n"));
   }
+  if (command.stats) fmt::print(stderr, "{}", ir::counts_text(counts));
   return print_to_stdout(print_level(*level));
 }
 

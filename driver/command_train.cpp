@@ -97,6 +97,31 @@ int train(const TrainCommand& command) {
   return outcome->exit_code;
 }
 
+namespace {
+
+/// A line for each step: name, seconds. Below `machine code` the sums over the programs, which are
+/// compiled at the same time.
+std::string step_times(const Compilation& compilation) {
+  std::string text;
+  for (const auto& [step, seconds] : compilation.seconds) {
+    text += fmt::format("{:<14} {:9.3f}\n", step, seconds);
+  }
+  runtime::CompileSeconds sum;
+  for (const runtime::CompiledProgram& program : compilation.code.programs) {
+    sum.emit += program.seconds().emit;
+    sum.optimize += program.seconds().optimize;
+    sum.codegen += program.seconds().codegen;
+    sum.link += program.seconds().link;
+  }
+  if (compilation.code.programs.empty()) return text;
+  text += fmt::format("  {:<12} {:9.3f}\n", "emit", sum.emit);
+  text += fmt::format("  {:<12} {:9.3f}\n", "optimize", sum.optimize);
+  text += fmt::format("  {:<12} {:9.3f}\n", "codegen", sum.codegen);
+  return text + fmt::format("  {:<12} {:9.3f}\n", "link", sum.link);
+}
+
+}  // namespace
+
 int emit(const EmitCommand& command) {
   Messages messages;
   CompileRequest request = request_for(command.model);
@@ -106,7 +131,8 @@ int emit(const EmitCommand& command) {
   request.elaborate.needs_data = false;
   if (command.why && request.until < Stage::kernels) request.until = Stage::kernels;
   if (!command.dump_dir.empty()) request.until = Stage::assembly;
-  request.keep_llvm_text = request.until >= Stage::llvm;
+  request.keep_llvm_text =
+      request.until == Stage::llvm || request.until == Stage::llvm_opt || !command.dump_dir.empty();
   std::optional<Compilation> compilation = compile(request, messages);
   report_messages(messages);
   if (!compilation) return messages.exit_code;
@@ -124,6 +150,7 @@ int emit(const EmitCommand& command) {
       return ExitCode::usage;
     }
   }
+  if (command.times) return print_to_stdout(step_times(*compilation));
   std::string text = command.why ? fusion_remarks(*compilation, messages.sources, command.program)
                                  : stage_text(*compilation, command.stage, command.program);
   return print_to_stdout(text);

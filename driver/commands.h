@@ -58,12 +58,14 @@ struct EmitCommand {
   std::string program;   ///< "" for all
   std::string dump_dir;  ///< "" for none
   bool why = false;      ///< fusion remarks instead of the stage
+  bool times = false;    ///< seconds of each step of the compiler instead of the stage
 };
 int emit(const EmitCommand& command);
 
 struct OptCommand {
   std::vector<std::string> passes;
   std::string path = "-";  ///< a stage file; "-" is standard input
+  bool stats = false;      ///< how often each rule of the simplifier was applied, on stderr
 };
 int opt(const OptCommand& command);
 /// Names of the passes that `opt` knows, with what they turn into what.

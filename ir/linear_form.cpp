@@ -175,6 +175,9 @@ class Normalizer {
     return interval(form_of_atom_operand(e));
   }
 
+  /// Counts an application of the rule.
+  void applied(SimplifyRule rule) const { count(ranges_.counts, rule); }
+
   const IndexRanges& ranges_;
 };
 
@@ -361,11 +364,13 @@ bool Normalizer::join_one_digit_pair(LinearForm& form) {
       LinearForm joined;
       if (quotient == LinearForm::atom(upper.atom)) {
         joined = inside;
+        applied(SimplifyRule::join_quotient);
       } else if (upper.atom->op == Op::modulo && is_constant(upper.atom->operands[1]) &&
                  quotient == form_of_atom_operand(upper.atom->operands[0])) {
         std::optional<int64_t> product = checked_multiply(base, upper.atom->operands[1]->integer);
         if (!product) continue;
         joined = remainder(inside, *product);
+        applied(SimplifyRule::join_remainders);
       } else {
         continue;
       }
@@ -479,6 +484,8 @@ LinearForm Normalizer::divide(const LinearForm& form, int64_t divisor) {
       split(form, divisor, [&](const LinearForm& rest) { return interval(rest); });
   if (parts) {
     std::sort(parts->multiple.terms.begin(), parts->multiple.terms.end(), canonical_order);
+    applied(parts->factor == divisor ? SimplifyRule::divide_multiple
+                                     : SimplifyRule::divide_common_factor);
     return divide(parts->multiple, divisor / parts->factor);
   }
   LinearForm whole = LinearForm::number(floor_divide(form.constant, divisor));
@@ -490,6 +497,7 @@ LinearForm Normalizer::divide(const LinearForm& form, int64_t divisor) {
       rest.terms.push_back(term);
     }
   }
+  if (!whole.terms.empty()) applied(SimplifyRule::divide_multiple);
   LinearForm quotient;
   const bool one_atom = rest.terms.size() == 1 && rest.terms[0].coefficient == 1;
   const Expr* atom = one_atom ? rest.terms[0].atom.get() : nullptr;
@@ -507,10 +515,12 @@ LinearForm Normalizer::divide(const LinearForm& form, int64_t divisor) {
     if (product && constant) {
       x.constant = *constant;
       quotient = divide(x, *product);
+      applied(SimplifyRule::divide_quotient);
       done = true;
     }
   } else if (inner > 0 && atom->op == Op::modulo && rest.constant == 0 && inner % divisor == 0) {
     quotient = remainder(divide(form_of_atom_operand(atom->operands[0]), divisor), inner / divisor);
+    applied(SimplifyRule::divide_remainder);
     done = true;
   }
   if (!done) quotient = quotient_atom(rest, divisor);
@@ -524,9 +534,13 @@ LinearForm Normalizer::remainder(const LinearForm& form, int64_t divisor) {
   for (const LinearForm::Term& term : form.terms) {
     if (term.coefficient % divisor != 0) reduced.terms.push_back(term);
   }
+  if (!(reduced == form)) applied(SimplifyRule::remainder_of_multiple);
   std::optional<Split> parts =
       split(reduced, divisor, [&](const LinearForm& rest) { return interval(rest); });
-  if (parts && parts->factor == divisor) return parts->rest;
+  if (parts && parts->factor == divisor) {
+    applied(SimplifyRule::remainder_of_multiple);
+    return parts->rest;
+  }
   // Remainders by multiples of the divisor do nothing here: x % (a*c) = x modulo c.
   std::vector<LinearForm::Term> terms;
   Wide constant = reduced.constant;
@@ -539,6 +553,7 @@ LinearForm Normalizer::remainder(const LinearForm& form, int64_t divisor) {
       if (inside) {
         terms.insert(terms.end(), inside->terms.begin(), inside->terms.end());
         constant += inside->constant;
+        applied(SimplifyRule::remainder_of_remainder);
         replaced = true;
         continue;
       }
@@ -553,7 +568,10 @@ LinearForm Normalizer::remainder(const LinearForm& form, int64_t divisor) {
     std::sort(parts->multiple.terms.begin(), parts->multiple.terms.end(), canonical_order);
     LinearForm high = remainder(parts->multiple, divisor / parts->factor);
     std::optional<LinearForm> result = sum(parts->rest, high, parts->factor);
-    if (result) return *result;
+    if (result) {
+      applied(SimplifyRule::remainder_common_factor);
+      return *result;
+    }
   }
   return remainder_atom(reduced, divisor);
 }
@@ -647,10 +665,14 @@ ExprRef Normalizer::simplify_comparison(const ExprRef& e) {
       if (e->op == Op::greater_equal) decided = decide(range->min >= 0, range->max < 0);
       if (e->op == Op::equal) decided = decide(zero, not_zero);
       if (e->op == Op::not_equal) decided = decide(not_zero, zero);
-      if (decided) return make_boolean(*decided);
+      if (decided) {
+        applied(SimplifyRule::decided_comparison);
+        return make_boolean(*decided);
+      }
     }
     if (e->op == Op::equal || e->op == Op::not_equal) {
       if (difference->is_constant()) {
+        applied(SimplifyRule::decided_comparison);
         return make_boolean((difference->constant == 0) == (e->op == Op::equal));
       }
       int64_t common = 0;
@@ -658,10 +680,12 @@ ExprRef Normalizer::simplify_comparison(const ExprRef& e) {
         common = std::gcd(common, term.coefficient);
       }
       if (common > 1 && difference->constant % common != 0) {
+        applied(SimplifyRule::no_multiple);
         return make_boolean(e->op == Op::not_equal);
       }
     } else if (difference->is_constant()) {
       int64_t d = difference->constant;
+      applied(SimplifyRule::decided_comparison);
       return make_boolean(e->op == Op::less         ? d < 0
                           : e->op == Op::less_equal ? d <= 0
                           : e->op == Op::greater    ? d > 0
@@ -684,6 +708,7 @@ ExprRef Normalizer::simplify_comparison(const ExprRef& e) {
   ExprRef left = to_expr(a);
   ExprRef right = to_expr(b);
   if (op == e->op && same(left, e->operands[0]) && same(right, e->operands[1])) return e;
+  applied(SimplifyRule::comparison_form);
   return make_binary(op, std::move(left), std::move(right));
 }
 
@@ -698,29 +723,39 @@ ExprRef Normalizer::simplify_node(const ExprRef& e) {
   }
   switch (e->op) {
     case Op::logical_and:
-      if (is_boolean_constant(operands[0], true)) return operands[1];
-      if (is_boolean_constant(operands[1], true)) return operands[0];
-      if (is_boolean_constant(operands[0], false)) return operands[0];
-      if (is_boolean_constant(operands[1], false)) return operands[1];
-      break;
     case Op::logical_or:
-      if (is_boolean_constant(operands[0], false)) return operands[1];
-      if (is_boolean_constant(operands[1], false)) return operands[0];
-      if (is_boolean_constant(operands[0], true)) return operands[0];
-      if (is_boolean_constant(operands[1], true)) return operands[1];
+      for (size_t i : {size_t{0}, size_t{1}}) {
+        if (!is_constant(operands[i])) continue;
+        applied(SimplifyRule::constant_and_or);
+        const bool is_neutral = (operands[i]->integer != 0) == (e->op == Op::logical_and);
+        return is_neutral ? operands[1 - i] : operands[i];
+      }
       break;
     case Op::logical_not:
-      if (is_constant(operands[0])) return make_boolean(operands[0]->integer == 0);
-      if (operands[0]->op == Op::logical_not) return operands[0]->operands[0];
+      if (is_constant(operands[0])) {
+        applied(SimplifyRule::constant_not);
+        return make_boolean(operands[0]->integer == 0);
+      }
+      if (operands[0]->op == Op::logical_not) {
+        applied(SimplifyRule::double_not);
+        return operands[0]->operands[0];
+      }
       // Only for integers: with NaN, `not (a < b)` is not `a >= b`.
       if (is_comparison(operands[0]->op) && is_integer_scalar(*operands[0]->operands[0])) {
+        applied(SimplifyRule::negated_comparison);
         return make_binary(opposite(operands[0]->op), operands[0]->operands[0],
                            operands[0]->operands[1]);
       }
       break;
     case Op::select:
-      if (is_constant(operands[0])) return operands[0]->integer != 0 ? operands[1] : operands[2];
-      if (same(operands[1], operands[2])) return operands[1];
+      if (is_constant(operands[0])) {
+        applied(SimplifyRule::decided_if);
+        return operands[0]->integer != 0 ? operands[1] : operands[2];
+      }
+      if (same(operands[1], operands[2])) {
+        applied(SimplifyRule::equal_branches);
+        return operands[1];
+      }
       break;
     case Op::minimum:
     case Op::maximum:
@@ -729,12 +764,16 @@ ExprRef Normalizer::simplify_node(const ExprRef& e) {
             sum(form_of_atom_operand(operands[0]), form_of_atom_operand(operands[1]), -1);
         std::optional<Interval> range = difference ? interval(*difference) : std::nullopt;
         if (range && (range->max <= 0 || range->min >= 0)) {
+          applied(SimplifyRule::decided_extremum);
           return (range->max <= 0) == (e->op == Op::minimum) ? operands[0] : operands[1];
         }
       }
       break;
     case Op::convert:
-      if (e->type == operands[0]->type) return operands[0];
+      if (e->type == operands[0]->type) {
+        applied(SimplifyRule::same_conversion);
+        return operands[0];
+      }
       break;
     default:
       break;
@@ -747,7 +786,9 @@ ExprRef Normalizer::simplify(const ExprRef& e) {
   if (is_integer_scalar(*e)) {
     if (is_normal_leaf(*e)) return e;
     ExprRef simple = to_expr(form(e));
-    return same(simple, e) ? e : simple;
+    if (same(simple, e)) return e;
+    applied(SimplifyRule::integer_sum);
+    return simple;
   }
   if (is_comparison(e->op) && is_integer_scalar(*e->operands[0])) return simplify_comparison(e);
   if (e->operands.empty()) return e;

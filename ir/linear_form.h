@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "ir/expr.h"
+#include "ir/simplify_rules.h"
 #include "ir/types.h"
 
 namespace fusegrad::ir {
@@ -32,6 +33,8 @@ struct IndexRanges {
   std::map<std::string, int64_t, std::less<>> per_row;
   /// Values of anything else of integer type (reads, conversions); may be null.
   std::function<std::optional<Interval>(const Expr&)> other;
+  /// Where applications of rules are counted; may be null.
+  RuleCounts* counts = nullptr;
 
   /// Adds the index of a range [begin, end). An empty range gives nothing to know: it is kept as
   /// the single value `begin`, no point of it is ever evaluated.

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Local rewriting. One rule, one line of reason; rules that change rounding are named in
-// docs/ir.md.
+// Local rewriting: a table of rules, a small function each. A rule makes the expression smaller, or
+// keeps its size with fewer divisions, or moves a constant to the right: so rewriting ends. Rules
+// that change rounding are named in docs/ir.md.
 #include "ir/passes/fold.h"
 
 #include <cmath>
 #include <optional>
 #include <utility>
 
+#include "ir/simplify_rules.h"
 #include "ir/support/check.h"
 
 namespace fusegrad::ir {
@@ -16,149 +18,188 @@ ExprRef real_like(double value, const ExprRef& e) { return make_real(value, e->t
 
 bool is_real_constant(const ExprRef& e) { return is_constant(e) && is_real(e->type.scalar); }
 
-std::optional<double> fold_real(Op op, double a, double b) {
-  switch (op) {
-    case Op::add:
-      return a + b;
-    case Op::subtract:
-      return a - b;
-    case Op::multiply:
-      return a * b;
-    case Op::divide:
-      return a / b;
-    default:
-      return std::nullopt;
-  }
-}
+ExprRef times(const ExprRef& a, const ExprRef& b) { return make_binary(Op::multiply, a, b); }
 
-ExprRef fold_product(const ExprRef& e) {
-  ExprRef a = e->operands[0];
-  ExprRef b = e->operands[1];
-  if (is_real_constant(a) && !is_real_constant(b)) std::swap(a, b);  // the constant goes right
-  if (is_real_constant(b, 1.0)) return a;
-  if (is_real_constant(b, -1.0)) return make_unary(Op::negate, a);
-  // (x * c) * d -> x * (c * d)
-  if (is_real_constant(b) && a->op == Op::multiply && is_real_constant(a->operands[1])) {
-    return fold_product(
-        make_binary(Op::multiply, a->operands[0], real_like(a->operands[1]->real * b->real, b)));
-  }
-  // (-x) * c -> x * (-c)
-  if (is_real_constant(b) && a->op == Op::negate) {
-    return fold_product(make_binary(Op::multiply, a->operands[0], real_like(-b->real, b)));
-  }
-  // (if c then k else l) * d with constants k, l: into the branches
-  if (is_real_constant(b) && a->op == Op::select && is_real_constant(a->operands[1]) &&
-      is_real_constant(a->operands[2])) {
-    return make_select(a->operands[0], real_like(a->operands[1]->real * b->real, b),
-                       real_like(a->operands[2]->real * b->real, b));
-  }
-  if (a == e->operands[0] && b == e->operands[1]) return e;
-  return make_binary(Op::multiply, a, b);
-}
+// ---- The rules. Each one gives the new expression, or null where it does not apply. Nodes have
+// real values, apart from the conditions of `if`.
 
-ExprRef fold_real_binary(const ExprRef& e) {
+ExprRef real_constants(const ExprRef& e) {
   const ExprRef& a = e->operands[0];
-  const ExprRef& b = e->operands[1];
-  if (is_real_constant(a) && is_real_constant(b)) {
-    if (std::optional<double> value = fold_real(e->op, a->real, b->real)) {
-      return real_like(*value, e);
-    }
-  }
-  switch (e->op) {
-    case Op::add:
-      if (is_real_constant(a, 0.0)) return b;
-      if (is_real_constant(b, 0.0)) return a;
-      if (b->op == Op::negate) return make_binary(Op::subtract, a, b->operands[0]);
-      return e;
-    case Op::subtract:
-      if (is_real_constant(b, 0.0)) return a;
-      if (b->op == Op::negate) return make_binary(Op::add, a, b->operands[0]);
-      return e;
-    case Op::multiply:
-      return fold_product(e);
-    case Op::divide:
-      if (is_real_constant(b) && b->real != 0 && std::isfinite(1.0 / b->real) &&
-          std::isfinite(b->real)) {
-        return fold_product(make_binary(Op::multiply, a, real_like(1.0 / b->real, b)));
-      }
-      return e;
-    case Op::power:
-      if (is_constant(b) && (is_integer_constant(b, 1) || is_real_constant(b, 1.0))) return a;
-      return e;
-    default:
-      return e;
-  }
-}
-
-Op negated_comparison(Op op) {
-  switch (op) {
-    case Op::less:
-      return Op::greater_equal;
-    case Op::less_equal:
-      return Op::greater;
-    case Op::greater:
-      return Op::less_equal;
-    case Op::greater_equal:
-      return Op::less;
-    case Op::equal:
-      return Op::not_equal;
-    default:
-      return Op::equal;
-  }
-}
-
-ExprRef fold_unary(const ExprRef& e) {
-  const ExprRef& a = e->operands[0];
+  const ExprRef& b = e->operands.back();
+  if (!is_real_constant(a) || !is_real_constant(b)) return nullptr;
   switch (e->op) {
     case Op::negate:
-      if (a->op == Op::negate) return a->operands[0];
-      if (is_real_constant(a)) return real_like(-a->real, a);
-      return e;
-    case Op::logical_not:
-      if (a->op == Op::logical_not) return a->operands[0];
-      // Integer comparisons have no NaN: their negation is a comparison.
-      if (is_comparison(a->op) && is_integer(a->operands[0]->type.scalar)) {
-        return make_binary(negated_comparison(a->op), a->operands[0], a->operands[1]);
-      }
-      return e;
-    case Op::sqrt:
-      if (is_real_constant(a) && a->real >= 0) return real_like(std::sqrt(a->real), a);
-      return e;
-    case Op::exp:
-      if (is_real_constant(a)) return real_like(std::exp(a->real), a);
-      return e;
-    case Op::log:
-      if (is_real_constant(a) && a->real > 0) return real_like(std::log(a->real), a);
-      return e;
-    case Op::convert:
-      if (a->type == e->type) return a;
-      if (is_real(e->type.scalar) && is_constant(a)) {
-        double value = is_real(a->type.scalar) ? a->real : static_cast<double>(a->integer);
-        // Only where the narrower type holds the value exactly; otherwise the conversion's rounding
-        // is meant.
-        if (e->type.scalar == ScalarType::f64 ||
-            static_cast<double>(static_cast<float>(value)) == value) {
-          return make_real(value, e->type.scalar);
-        }
-      }
-      return e;
+      return real_like(-a->real, e);
+    case Op::add:
+      return real_like(a->real + b->real, e);
+    case Op::subtract:
+      return real_like(a->real - b->real, e);
+    case Op::multiply:
+      return real_like(a->real * b->real, e);
+    case Op::divide:
+      return real_like(a->real / b->real, e);
     default:
-      return e;
+      return nullptr;
   }
 }
 
-ExprRef fold_node(const ExprRef& e) {
-  if (e->op == Op::select) {
-    if (same(e->operands[1], e->operands[2])) return e->operands[1];
-    if (e->operands[0]->op == Op::logical_not) {
-      return make_select(e->operands[0]->operands[0], e->operands[2], e->operands[1]);
-    }
-    return e;
+ExprRef constant_function(const ExprRef& e) {
+  const ExprRef& a = e->operands[0];
+  if (!is_real_constant(a)) return nullptr;
+  if (e->op == Op::sqrt && a->real >= 0) return real_like(std::sqrt(a->real), a);
+  if (e->op == Op::exp) return real_like(std::exp(a->real), a);
+  if (e->op == Op::log && a->real > 0) return real_like(std::log(a->real), a);
+  return nullptr;
+}
+
+/// Only where the narrower type holds the value exactly; otherwise the conversion's rounding is
+/// meant.
+ExprRef constant_conversion(const ExprRef& e) {
+  const ExprRef& a = e->operands[0];
+  if (!is_constant(a)) return nullptr;
+  const double value = is_real(a->type.scalar) ? a->real : static_cast<double>(a->integer);
+  const bool is_exact =
+      e->type.scalar == ScalarType::f64 || static_cast<double>(static_cast<float>(value)) == value;
+  return is_exact ? make_real(value, e->type.scalar) : nullptr;
+}
+
+ExprRef add_zero(const ExprRef& e) {
+  if (is_real_constant(e->operands[1], 0.0)) return e->operands[0];
+  if (e->op == Op::add && is_real_constant(e->operands[0], 0.0)) return e->operands[1];
+  return nullptr;
+}
+
+ExprRef add_negated(const ExprRef& e) {
+  const ExprRef& b = e->operands[1];
+  if (b->op != Op::negate) return nullptr;
+  return make_binary(e->op == Op::add ? Op::subtract : Op::add, e->operands[0], b->operands[0]);
+}
+
+ExprRef constant_right(const ExprRef& e) {
+  const bool is_left = is_real_constant(e->operands[0]) && !is_real_constant(e->operands[1]);
+  return is_left ? times(e->operands[1], e->operands[0]) : nullptr;
+}
+
+ExprRef times_one(const ExprRef& e) {
+  return is_real_constant(e->operands[1], 1.0) ? e->operands[0] : nullptr;
+}
+
+ExprRef times_minus_one(const ExprRef& e) {
+  const bool is_minus_one = is_real_constant(e->operands[1], -1.0);
+  return is_minus_one ? make_unary(Op::negate, e->operands[0]) : nullptr;
+}
+
+ExprRef constant_factors(const ExprRef& e) {
+  const ExprRef& a = e->operands[0];
+  const ExprRef& b = e->operands[1];
+  if (!is_real_constant(b) || a->op != Op::multiply || !is_real_constant(a->operands[1])) {
+    return nullptr;
   }
-  if (e->op == Op::read || is_comparison(e->op)) return e;
-  if (e->operands.size() == 2 && is_real(e->type.scalar)) return fold_real_binary(e);
-  if (e->operands.size() == 1) return fold_unary(e);
-  return e;
+  return times(a->operands[0], real_like(a->operands[1]->real * b->real, b));
+}
+
+ExprRef negated_factor(const ExprRef& e) {
+  const ExprRef& a = e->operands[0];
+  const ExprRef& b = e->operands[1];
+  if (!is_real_constant(b) || a->op != Op::negate) return nullptr;
+  return times(a->operands[0], real_like(-b->real, b));
+}
+
+ExprRef factor_into_branches(const ExprRef& e) {
+  const ExprRef& a = e->operands[0];
+  const ExprRef& b = e->operands[1];
+  if (!is_real_constant(b) || a->op != Op::select || !is_real_constant(a->operands[1]) ||
+      !is_real_constant(a->operands[2])) {
+    return nullptr;
+  }
+  return make_select(a->operands[0], real_like(a->operands[1]->real * b->real, b),
+                     real_like(a->operands[2]->real * b->real, b));
+}
+
+ExprRef divide_constant(const ExprRef& e) {
+  const ExprRef& b = e->operands[1];
+  if (!is_real_constant(b) || b->real == 0 || !std::isfinite(b->real) ||
+      !std::isfinite(1.0 / b->real)) {
+    return nullptr;
+  }
+  return times(e->operands[0], real_like(1.0 / b->real, b));
+}
+
+ExprRef power_one(const ExprRef& e) {
+  const ExprRef& b = e->operands[1];
+  const bool is_one = is_constant(b) && (is_integer_constant(b, 1) || is_real_constant(b, 1.0));
+  return is_one ? e->operands[0] : nullptr;
+}
+
+ExprRef double_negation(const ExprRef& e) {
+  return e->operands[0]->op == Op::negate ? e->operands[0]->operands[0] : nullptr;
+}
+
+ExprRef equal_branches(const ExprRef& e) {
+  return same(e->operands[1], e->operands[2]) ? e->operands[1] : nullptr;
+}
+
+ExprRef negated_condition(const ExprRef& e) {
+  const ExprRef& condition = e->operands[0];
+  if (condition->op != Op::logical_not) return nullptr;
+  return make_select(condition->operands[0], e->operands[2], e->operands[1]);
+}
+
+struct FoldRule {
+  Op op;  ///< of the node
+  SimplifyRule rule;
+  ExprRef (*apply)(const ExprRef& e);
+};
+
+/// The first one that applies is taken.
+constexpr FoldRule fold_rules[] = {
+    {Op::add, SimplifyRule::real_constants, real_constants},
+    {Op::add, SimplifyRule::add_zero, add_zero},
+    {Op::add, SimplifyRule::add_negated, add_negated},
+    {Op::subtract, SimplifyRule::real_constants, real_constants},
+    {Op::subtract, SimplifyRule::add_zero, add_zero},
+    {Op::subtract, SimplifyRule::add_negated, add_negated},
+    {Op::multiply, SimplifyRule::real_constants, real_constants},
+    {Op::multiply, SimplifyRule::constant_right, constant_right},
+    {Op::multiply, SimplifyRule::times_one, times_one},
+    {Op::multiply, SimplifyRule::times_minus_one, times_minus_one},
+    {Op::multiply, SimplifyRule::constant_factors, constant_factors},
+    {Op::multiply, SimplifyRule::negated_factor, negated_factor},
+    {Op::multiply, SimplifyRule::factor_into_branches, factor_into_branches},
+    {Op::divide, SimplifyRule::real_constants, real_constants},
+    {Op::divide, SimplifyRule::divide_constant, divide_constant},
+    {Op::power, SimplifyRule::power_one, power_one},
+    {Op::negate, SimplifyRule::real_constants, real_constants},
+    {Op::negate, SimplifyRule::double_negation, double_negation},
+    {Op::sqrt, SimplifyRule::constant_function, constant_function},
+    {Op::exp, SimplifyRule::constant_function, constant_function},
+    {Op::log, SimplifyRule::constant_function, constant_function},
+    {Op::convert, SimplifyRule::constant_conversion, constant_conversion},
+    {Op::select, SimplifyRule::equal_branches, equal_branches},
+    {Op::select, SimplifyRule::negated_condition, negated_condition},
+};
+
+/// Null where no rule applies.
+ExprRef fold_once(const ExprRef& e, RuleCounts* counts) {
+  for (const FoldRule& row : fold_rules) {
+    if (row.op != e->op) continue;
+    ExprRef result = row.apply(e);
+    if (result == nullptr) continue;
+    count(counts, row.rule);
+    return result;
+  }
+  return nullptr;
+}
+
+/// The operands are folded already.
+ExprRef fold_node(const ExprRef& e, RuleCounts* counts) {
+  ExprRef result = e;
+  while (result->op == Op::select || is_real(result->type.scalar)) {
+    ExprRef next = fold_once(result, counts);
+    if (next == nullptr) break;
+    result = std::move(next);
+  }
+  return result;
 }
 
 }  // namespace
@@ -176,7 +217,8 @@ IndexRanges ranges_of(const std::vector<IndexRange>& indices,
 }
 
 ExprRef fold(const ExprRef& e, const IndexRanges& ranges) {
-  ExprRef result = rewrite(simplify_indices(e, ranges), fold_node);
+  ExprRef result = rewrite(simplify_indices(e, ranges),
+                           [&](const ExprRef& node) { return fold_node(node, ranges.counts); });
   // Folding reals can decide no integer, but flipped comparisons want their normal form again.
   return simplify_indices(result, ranges);
 }

@@ -49,7 +49,8 @@ class Hoister {
  public:
   explicit Hoister(TensorProgram& program) : program_(program) {}
 
-  bool run() {
+  /// How many statements there are for what was hoisted.
+  int64_t run() {
     for (TensorStatement& statement : program_.statements) {
       if (statement.indices.empty() && statement.binders.empty()) continue;
       origin_ = statement.origin;
@@ -59,7 +60,7 @@ class Hoister {
     }
     // They read nothing that is computed, so they may stand in front of everything.
     program_.statements.insert(program_.statements.begin(), hoisted_.begin(), hoisted_.end());
-    return !hoisted_.empty();
+    return static_cast<int64_t>(hoisted_.size());
   }
 
  private:
@@ -118,6 +119,10 @@ bool is_step_scalar(const TensorStatement& statement) {
          instruction_weight(statement.value) >= least_weight;
 }
 
-bool hoist_scalars(TensorProgram& program) { return Hoister(program).run(); }
+bool hoist_scalars(TensorProgram& program, RuleCounts* counts) {
+  const int64_t hoisted = Hoister(program).run();
+  if (counts != nullptr) counts->add(SimplifyRule::hoist_scalar, hoisted);
+  return hoisted > 0;
+}
 
 }  // namespace fusegrad::ir

@@ -121,33 +121,38 @@ bool reads_each_element_once(const TensorStatement& map, const TensorStatement& 
   return true;
 }
 
-bool worth_inlining(const TensorProgram& program, const std::set<std::string>& declared,
-                    const TensorStatement& map, const std::vector<Use>& uses) {
+/// The rule by which the map goes into its readers, if any.
+std::optional<SimplifyRule> rule_for(const TensorProgram& program,
+                                     const std::set<std::string>& declared,
+                                     const TensorStatement& map, const std::vector<Use>& uses) {
   int64_t weight = instruction_weight(map.value);
-  if (is_view(map)) return true;
-  if (is_step_scalar(map)) return false;
-  if (map.indices.empty() && weight <= 4) return true;
+  if (is_view(map)) return SimplifyRule::inline_view;
+  if (is_step_scalar(map)) return std::nullopt;
+  if (map.indices.empty() && weight <= 4) return SimplifyRule::inline_scalar;
   int64_t read_rank = 0;
   bool only_declared = true;
   visit_reads(map, [&](const Expr& read) {
     read_rank = std::max(read_rank, static_cast<int64_t>(read.index_count()));
     only_declared = only_declared && declared.contains(read.name);
   });
-  if (read_rank < static_cast<int64_t>(map.indices.size()) && weight <= 2) return true;
+  if (read_rank < static_cast<int64_t>(map.indices.size()) && weight <= 2) {
+    return SimplifyRule::inline_spread;
+  }
   if (uses.size() == 1 && !has_random(map.value) &&
       reads_each_element_once(map, program.statements[uses[0].reader], uses[0])) {
-    return true;
+    return SimplifyRule::inline_once;
   }
-  if (!only_declared || has_random(map.value)) return false;
-  int64_t count = elements(map.indices);
+  if (!only_declared || has_random(map.value)) return std::nullopt;
+  const int64_t points = elements(map.indices);
   int64_t total = 0;
   for (const Use& use : uses) {
-    total = checked_add(total, evaluations(program.statements[use.reader], use, count))
+    total = checked_add(total, evaluations(program.statements[use.reader], use, points))
                 .value_or(INT64_MAX);
   }
-  int64_t bytes_saved = byte_size(map.type) * count * static_cast<int64_t>(1 + uses.size());
-  return checked_multiply(weight, total - count).value_or(INT64_MAX) <=
-         instructions_per_byte * bytes_saved;
+  int64_t bytes_saved = byte_size(map.type) * points * static_cast<int64_t>(1 + uses.size());
+  const bool is_cheap = checked_multiply(weight, total - points).value_or(INT64_MAX) <=
+                        instructions_per_byte * bytes_saved;
+  return is_cheap ? std::optional(SimplifyRule::inline_cheap) : std::nullopt;
 }
 
 /// Is every index of the read inside the map's shape wherever the reader evaluates it? If not,
@@ -179,7 +184,7 @@ bool can_push_into_guard(const TensorStatement& map) {
 
 }  // namespace
 
-bool inline_maps(TensorProgram& program) {
+bool inline_maps(TensorProgram& program, RuleCounts* counts) {
   bool changed = false;
   const std::set<std::string> roots = root_names(program);
   std::set<std::string> declared;
@@ -201,7 +206,10 @@ bool inline_maps(TensorProgram& program) {
                  maximum_inlined_nodes &&
              map.value->node_count() > 8;
     });
-    if (too_large || !worth_inlining(program, declared, map, uses)) continue;
+    if (too_large) continue;
+    const std::optional<SimplifyRule> rule = rule_for(program, declared, map, uses);
+    if (!rule) continue;
+    count(counts, *rule);
     for (const Use& use : uses) {
       TensorStatement& reader = program.statements[use.reader];
       IndexRanges ranges = ranges_of(reader.indices, reader.binders, program.batch);

@@ -9,6 +9,7 @@
 
 #include "ir/kernel/program.h"
 #include "ir/loop/program.h"
+#include "ir/simplify_rules.h"
 #include "ir/support/result.h"
 #include "ir/tensor/program.h"
 #include "ir/update_rule.h"
@@ -48,8 +49,8 @@ TensorModule split_metrics(const TensorModule& module);
 /// T to T, meaning kept up to the rounding changes listed in docs/ir.md: constants folded, views,
 /// constants, copies and rank-0 scalars inlined, cheap maps over inputs inlined (move 1), invariant
 /// factors pulled out of sums, index arithmetic normalised, common statements shared, dead
-/// statements removed.
-TensorProgram simplify(const TensorProgram& program);
+/// statements removed. Idempotent. `counts`, if given, gets the applications of rules.
+TensorProgram simplify(const TensorProgram& program, RuleCounts* counts = nullptr);
 
 /// T to K: statements grouped by row space (move 2), groups put into launches (move 3). Nothing is
 /// scheduled yet, no memory is planned. `remarks` says for each producer-consumer pair why it was

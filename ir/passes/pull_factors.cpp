@@ -55,7 +55,7 @@ Factors split(const ExprRef& e, const std::vector<IndexRange>& binders) {
 
 }  // namespace
 
-bool pull_factors(TensorProgram& program) {
+bool pull_factors(TensorProgram& program, RuleCounts* counts) {
   std::set<std::string> names;
   for (const TensorDeclaration& declaration : program.declarations) names.insert(declaration.name);
   for (const TensorStatement& statement : program.statements) names.insert(statement.name);
@@ -82,6 +82,7 @@ bool pull_factors(TensorProgram& program) {
         make_binary(Op::multiply, make_read(sum.name, sum.type, indices), factors.outside);
     result.push_back(std::move(sum));
     result.push_back(std::move(scaled));
+    count(counts, SimplifyRule::pull_factors);
     changed = true;
   }
   program.statements = std::move(result);

@@ -36,7 +36,7 @@ bool equal(const TensorStatement& a, const TensorStatement& b) {
 
 }  // namespace
 
-bool share_statements(TensorProgram& program) {
+bool share_statements(TensorProgram& program, RuleCounts* counts) {
   bool changed = false;
   std::map<uint64_t, std::vector<std::pair<TensorStatement, std::string>>> seen;
   std::map<std::string, std::string> renamed;
@@ -59,6 +59,7 @@ bool share_statements(TensorProgram& program) {
       for (const auto& [earlier, name] : candidates) {
         if (!equal(earlier, form)) continue;
         renamed[statement.name] = name;
+        count(counts, SimplifyRule::share_statement);
         duplicate = true;
         changed = true;
         break;

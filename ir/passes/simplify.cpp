@@ -2,7 +2,6 @@
 // The order of the simplification steps, repeated until nothing changes.
 #include <functional>
 
-#include "ir/passes/fold.h"
 #include "ir/passes/passes.h"
 #include "ir/passes/simplify_steps.h"
 #include "ir/support/check.h"
@@ -65,70 +64,7 @@ int64_t instruction_weight(const ExprRef& e) {
   }
 }
 
-bool fold_statements(TensorProgram& program) {
-  bool changed = false;
-  for (TensorStatement& statement : program.statements) {
-    std::map<std::string, ExprRef> single;
-    for (const IndexRange& index : statement.indices) {
-      if (index.end == Extent::number(1)) single[index.name] = make_integer(0);
-    }
-    std::vector<IndexRange> binders;
-    for (const IndexRange& binder : statement.binders) {
-      if (!binder.end.depends_on_rows() && binder.end.maximum - binder.begin == 1) {
-        single[binder.name] = make_integer(binder.begin);
-      } else {
-        binders.push_back(binder);
-      }
-    }
-    // Over one point, a sum, a maximum and a minimum are that point; what the others give is not of
-    // the value's type, and an integer has no neutral value for a condition that fails. They keep a
-    // binder.
-    bool is_extremum =
-        statement.reduction == Reduction::max || statement.reduction == Reduction::min;
-    bool may_become_map =
-        statement.reduction == Reduction::sum ||
-        (is_extremum && (statement.condition == nullptr || is_real(statement.value->type.scalar)));
-    if (!may_become_map && binders.empty() && !statement.binders.empty()) {
-      single.erase(statement.binders.front().name);
-      binders.push_back(statement.binders.front());
-    }
-    IndexRanges ranges = ranges_of(statement.indices, statement.binders, program.batch);
-    auto simplify_expression = [&](ExprRef& e) {
-      ExprRef folded = fold(substitute(e, single), ranges);
-      if (!same(folded, e)) {
-        e = folded;
-        changed = true;
-      }
-    };
-    if (statement.condition != nullptr) simplify_expression(statement.condition);
-    simplify_expression(statement.value);
-    if (statement.condition != nullptr && is_boolean_constant(statement.condition, true)) {
-      statement.condition = nullptr;
-      changed = true;
-    }
-    if (binders.size() != statement.binders.size()) {
-      statement.binders = binders;
-      changed = true;
-    }
-    if (statement.reduction != Reduction::none && statement.binders.empty()) {
-      if (statement.condition != nullptr) {
-        double neutral = statement.reduction == Reduction::sum   ? 0.0
-                         : statement.reduction == Reduction::max ? -HUGE_VAL
-                                                                 : HUGE_VAL;
-        ExprRef value = is_real(statement.value->type.scalar)
-                            ? make_real(neutral, statement.value->type.scalar)
-                            : make_integer(0);
-        statement.value = make_select(statement.condition, statement.value, value);
-        statement.condition = nullptr;
-      }
-      statement.reduction = Reduction::none;
-      changed = true;
-    }
-  }
-  return changed;
-}
-
-bool remove_dead_statements(TensorProgram& program) {
+bool remove_dead_statements(TensorProgram& program, RuleCounts* counts) {
   std::set<std::string> live = root_names(program);
   std::vector<TensorStatement> kept;
   for (size_t i = program.statements.size(); i-- > 0;) {
@@ -137,13 +73,14 @@ bool remove_dead_statements(TensorProgram& program) {
     visit_reads(statement, [&](const Expr& read) { live.insert(read.name); });
     kept.push_back(std::move(statement));
   }
-  bool changed = kept.size() != program.statements.size();
+  const auto removed = static_cast<int64_t>(program.statements.size() - kept.size());
+  if (counts != nullptr) counts->add(SimplifyRule::remove_dead, removed);
   program.statements.assign(std::make_move_iterator(kept.rbegin()),
                             std::make_move_iterator(kept.rend()));
-  return changed;
+  return removed > 0;
 }
 
-TensorProgram simplify(const TensorProgram& program) {
+TensorProgram simplify(const TensorProgram& program, RuleCounts* counts) {
   TensorProgram result = strip_gradient_marks(program);
   // Every round removes a statement or shrinks an expression, so the rounds end long before this
   // limit.
@@ -151,12 +88,12 @@ TensorProgram simplify(const TensorProgram& program) {
   bool changed = true;
   for (int round = 0; changed; ++round) {
     FG_CHECK(round < maximum_rounds, "simplification of `{}` does not end", program.name);
-    changed = remove_dead_statements(result);
-    changed = fold_statements(result) || changed;
-    changed = inline_maps(result) || changed;
-    changed = pull_factors(result) || changed;
-    changed = hoist_scalars(result) || changed;
-    changed = share_statements(result) || changed;
+    changed = remove_dead_statements(result, counts);
+    changed = fold_statements(result, counts) || changed;
+    changed = inline_maps(result, counts) || changed;
+    changed = pull_factors(result, counts) || changed;
+    changed = hoist_scalars(result, counts) || changed;
+    changed = share_statements(result, counts) || changed;
   }
   return result;
 }

@@ -1,40 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The steps of `simplify`, each a function on one program; true means that something changed.
+// `counts`, which may be null, gets the applications of rules (ir/simplify_rules.h).
 #pragma once
 
 #include <map>
 #include <set>
 #include <string>
 
+#include "ir/simplify_rules.h"
 #include "ir/tensor/program.h"
 
 namespace fusegrad::ir {
 
 /// Expressions folded (fold.h), indices and binders of one value removed from expressions.
-bool fold_statements(TensorProgram& program);
+bool fold_statements(TensorProgram& program, RuleCounts* counts = nullptr);
 
 /// Map statements substituted into their readers where that saves work (move 1 of the fusion
 /// study): always views, constants, copies, rank-0 scalars, low-rank maps of at most two
 /// operations, and maps whose readers evaluate them no more often than they would be stored; by
 /// cost maps over declared tensors only.
-bool inline_maps(TensorProgram& program);
+bool inline_maps(TensorProgram& program, RuleCounts* counts = nullptr);
 
 /// `sum(i: a[b] * x[b, i])` becomes `a[b] * sum(i: x[b, i])`: constants and factors without binders
 /// leave sums that have no condition.
-bool pull_factors(TensorProgram& program);
+bool pull_factors(TensorProgram& program, RuleCounts* counts = nullptr);
 
 /// Equal statements (up to index names) become one.
-bool share_statements(TensorProgram& program);
+bool share_statements(TensorProgram& program, RuleCounts* counts = nullptr);
 
 /// Expressions of step, steps and epoch alone become statements of rank 0, in f64, where they cost
 /// more than a few instructions: they are computed once a step, not once an element.
-bool hoist_scalars(TensorProgram& program);
+bool hoist_scalars(TensorProgram& program, RuleCounts* counts = nullptr);
 
 /// Is it such a statement?
 bool is_step_scalar(const TensorStatement& statement);
 
 /// Statements that no result and no update needs are dropped.
-bool remove_dead_statements(TensorProgram& program);
+bool remove_dead_statements(TensorProgram& program, RuleCounts* counts = nullptr);
 
 // ---- Helpers of several steps.
 
