@@ -3,7 +3,6 @@
 // rounded is rounded, what L fuses is llvm.fma.
 #include "codegen/cpu/emit_llvm.h"
 
-#include <llvm/IR/ConstantRange.h>
 #include <llvm/IR/Constants.h>
 #include <llvm/IR/IRBuilder.h>
 #include <llvm/IR/MDBuilder.h>
@@ -18,7 +17,10 @@
 #include <unordered_set>
 #include <utility>
 
+#include "codegen/cpu/function_frame.h"
 #include "codegen/cpu/llvm_state.h"
+#include "ir/kernel/buffer_index.h"
+#include "ir/loop/equal_functions.h"
 #include "ir/support/check.h"
 
 namespace fusegrad::codegen {
@@ -108,25 +110,21 @@ struct Binding {
 /// Emits one function.
 class FunctionEmitter {
  public:
-  FunctionEmitter(llvm::Module& module, const LoopProgram& program,
-                  const std::vector<std::string>& buffer_names, const CpuTarget& target,
-                  const LoopFunction& source, const std::string& symbol)
-      : module_(module),
-        context_(module.getContext()),
+  /// `function` has no body yet; `table_positions` says where the table that it is called with has
+  /// the pointers of its parameters.
+  FunctionEmitter(llvm::Function* function, const LoopProgram& program,
+                  const ir::BufferIndex& buffers,
+                  const std::unordered_map<std::string, size_t>& table_positions,
+                  const LoopFunction& source)
+      : context_(function->getContext()),
         program_(program),
-        buffer_names_(buffer_names),
-        target_(target),
+        buffers_(buffers),
+        table_positions_(table_positions),
         source_(source),
-        builder_(context_) {
-    llvm::Type* pointer = llvm::PointerType::get(context_, 0);
-    llvm::Type* i64 = llvm::Type::getInt64Ty(context_);
-    auto* type = llvm::FunctionType::get(llvm::Type::getVoidTy(context_),
-                                         {pointer, pointer, i64, i64}, false);
-    function_ = llvm::Function::Create(type, llvm::Function::ExternalLinkage, symbol, module_);
-  }
+        function_(function),
+        builder_(context_) {}
 
   void emit() {
-    set_attributes();
     prologue_ = llvm::BasicBlock::Create(context_, "prologue", function_);
     llvm::BasicBlock* body = llvm::BasicBlock::Create(context_, "body", function_);
     builder_.SetInsertPoint(prologue_);
@@ -140,44 +138,7 @@ class FunctionEmitter {
   }
 
  private:
-  // ---- The frame: attributes, parameters, uniforms.
-
-  void set_attributes() {
-    function_->setDoesNotThrow();
-    function_->addFnAttr("target-cpu", target_cpu_name);
-    function_->addFnAttr("target-features", target_.features);
-    function_->addFnAttr("prefer-vector-width", "256");
-    constexpr const char* names[] = {"buffers", "uniforms", "begin", "end"};
-    for (unsigned i = 0; i < 4; ++i) function_->getArg(i)->setName(names[i]);
-    for (unsigned i = 0; i < 2; ++i) {
-      function_->addParamAttr(i, llvm::Attribute::NoAlias);
-      function_->addParamAttr(i, llvm::Attribute::ReadOnly);
-      function_->addParamAttr(i, llvm::Attribute::NoCapture);
-    }
-    // Tasks are counted from 0, so `//` and `%` of task numbers need no correction of signs.
-    llvm::ConstantRange not_negative(llvm::APInt(64, 0), llvm::APInt::getSignedMaxValue(64));
-    for (unsigned i = 2; i < 4; ++i) {
-      function_->addParamAttr(i,
-                              llvm::Attribute::get(context_, llvm::Attribute::Range, not_negative));
-    }
-  }
-
-  static std::optional<ir::IntegerRange> arena_bytes(const ir::Buffer& buffer) {
-    if (buffer.kind != ir::BufferKind::temporary || buffer.offset < 0) return std::nullopt;
-    int64_t bytes = buffer.physical_elements() * ir::byte_size(buffer.type);
-    return ir::IntegerRange{buffer.offset, buffer.offset + bytes};
-  }
-
-  /// Whether no byte belongs to both. Different buffers share memory only as temporaries with
-  /// overlapping places in the arena.
-  bool disjoint(const LoopParameter& a, const LoopParameter& b) const {
-    const ir::Buffer* first = program_.find_buffer(a.name);
-    const ir::Buffer* second = program_.find_buffer(b.name);
-    if (first == nullptr || second == nullptr) return true;
-    std::optional<ir::IntegerRange> x = arena_bytes(*first);
-    std::optional<ir::IntegerRange> y = arena_bytes(*second);
-    return !x || !y || x->end <= y->begin || y->end <= x->begin;
-  }
+  // ---- The frame: parameters, uniforms.
 
   /// A load from a table that does not change while the function runs.
   llvm::LoadInst* load_constant(llvm::Value* table, llvm::Type* type, int64_t position,
@@ -200,19 +161,22 @@ class FunctionEmitter {
     }
     for (size_t i = 0; i < parameters.size(); ++i) {
       const LoopParameter& parameter = parameters[i];
-      auto entry = std::find(buffer_names_.begin(), buffer_names_.end(), parameter.name);
-      FG_CHECK(entry != buffer_names_.end(), "`{}` has a parameter `{}` but no such buffer",
+      auto entry = table_positions_.find(parameter.name);
+      FG_CHECK(entry != table_positions_.end(), "`{}` has a parameter `{}` but no such buffer",
                source_.name, parameter.name);
+      const ir::Buffer* buffer = buffers_.find(parameter.name);
       std::vector<llvm::Metadata*> others;
       for (size_t j = 0; j < parameters.size(); ++j) {
-        if (j != i && disjoint(parameter, parameters[j])) others.push_back(scopes[j]);
+        if (j != i && !ir::may_share_memory(buffer, buffers_.find(parameters[j].name))) {
+          others.push_back(scopes[j]);
+        }
       }
       Memory memory;
-      memory.pointer = load_constant(function_->getArg(0), llvm::PointerType::get(context_, 0),
-                                     entry - buffer_names_.begin(), sanitised(parameter.name));
+      memory.pointer =
+          load_constant(function_->getArg(0), llvm::PointerType::get(context_, 0),
+                        static_cast<int64_t>(entry->second), sanitised(parameter.name));
       memory.type = parameter.type;
       // A resident column may begin behind a file's header: inputs promise no alignment.
-      const ir::Buffer* buffer = program_.find_buffer(parameter.name);
       bool promised = buffer != nullptr && buffer->kind != ir::BufferKind::input;
       memory.alignment = promised ? buffer_alignment : ir::byte_size(parameter.type);
       memory.written = parameter.written;
@@ -887,13 +851,12 @@ class FunctionEmitter {
     return builder_.CreateShuffleVector(vector, mask);
   }
 
-  llvm::Module& module_;
   llvm::LLVMContext& context_;
   const LoopProgram& program_;
-  const std::vector<std::string>& buffer_names_;
-  const CpuTarget& target_;
+  const ir::BufferIndex& buffers_;
+  const std::unordered_map<std::string, size_t>& table_positions_;
   const LoopFunction& source_;
-  llvm::Function* function_ = nullptr;
+  llvm::Function* function_;
   llvm::IRBuilder<> builder_;
   llvm::BasicBlock* prologue_ = nullptr;
   llvm::Instruction* prologue_end_ = nullptr;  ///< loads of pointers and uniforms go before it
@@ -905,6 +868,60 @@ class FunctionEmitter {
   std::vector<std::pair<std::string, std::optional<Binding>>> hidden_;
   /// Values of the current statement's nodes.
   std::unordered_map<const Expr*, Emitted> memo_;
+};
+
+/// Emits all functions of a program: those that are equal share a body.
+class ProgramEmitter {
+ public:
+  ProgramEmitter(llvm::Module& module, const LoopProgram& program,
+                 const std::vector<std::string>& buffer_names, const CpuTarget& target)
+      : module_(module), program_(program), target_(target), buffers_(program.buffers) {
+    for (const std::string& name : buffer_names) positions_.emplace(name, positions_.size());
+  }
+
+  void emit() {
+    const std::vector<std::string> symbols = symbol_names(program_);
+    const std::vector<ir::EqualFunction> equal = ir::equal_functions(program_);
+    std::vector<size_t> uses(equal.size(), 0);
+    for (const ir::EqualFunction& function : equal) ++uses[function.first];
+    std::vector<llvm::Function*> shared(equal.size(), nullptr);
+    for (size_t i = 0; i < equal.size(); ++i) {
+      const LoopFunction& source = program_.functions[i];
+      const size_t first = equal[i].first;
+      if (uses[first] > 1 && first == i) shared[i] = emit_shared(source, symbols[i] + "_shared");
+      llvm::Function* entry = create_function(module_, symbols[i], FunctionUse::entry, target_);
+      if (uses[first] > 1) {
+        std::vector<size_t> positions;
+        for (const size_t parameter : equal[i].parameters) {
+          auto found = positions_.find(source.parameters[parameter].name);
+          FG_CHECK(found != positions_.end(), "`{}` has a parameter `{}` but no such buffer",
+                   source.name, source.parameters[parameter].name);
+          positions.push_back(found->second);
+        }
+        emit_call_of_shared(*entry, *shared[first], positions);
+      } else {
+        FunctionEmitter(entry, program_, buffers_, positions_, source).emit();
+      }
+    }
+  }
+
+ private:
+  /// Its table holds the parameters of the source, in order.
+  llvm::Function* emit_shared(const LoopFunction& source, const std::string& symbol) {
+    llvm::Function* function = create_function(module_, symbol, FunctionUse::shared, target_);
+    std::unordered_map<std::string, size_t> positions;
+    for (const LoopParameter& parameter : source.parameters) {
+      positions.emplace(parameter.name, positions.size());
+    }
+    FunctionEmitter(function, program_, buffers_, positions, source).emit();
+    return function;
+  }
+
+  llvm::Module& module_;
+  const LoopProgram& program_;
+  const CpuTarget& target_;
+  const ir::BufferIndex buffers_;
+  std::unordered_map<std::string, size_t> positions_;  ///< in the table of pointers
 };
 
 }  // namespace
@@ -939,11 +956,7 @@ LlvmModule emit_llvm(const LoopProgram& program, const std::vector<std::string>&
   state->module = std::make_unique<llvm::Module>(sanitised(program.name), state->context);
   state->module->setTargetTriple(target.triple);
   state->module->setDataLayout(state->machine->createDataLayout());
-  std::vector<std::string> symbols = symbol_names(program);
-  for (size_t i = 0; i < program.functions.size(); ++i) {
-    FunctionEmitter(*state->module, program, buffer_names, target, program.functions[i], symbols[i])
-        .emit();
-  }
+  ProgramEmitter(*state->module, program, buffer_names, target).emit();
   std::string problems;
   llvm::raw_string_ostream stream(problems);
   FG_CHECK(!llvm::verifyModule(*state->module, &stream), "{}", problems);

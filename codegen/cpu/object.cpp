@@ -83,6 +83,9 @@ class Disassembler {
     std::stable_sort(functions.begin(), functions.end(), [](const Function& a, const Function& b) {
       return std::pair(a.section.getIndex(), a.begin) < std::pair(b.section.getIndex(), b.begin);
     });
+    for (const Function& function : functions) {
+      function_names_[{function.section.getIndex(), function.begin}] = function.name;
+    }
     std::string text;
     for (const Function& function : functions) {
       if (!text.empty()) text += '\n';
@@ -155,6 +158,7 @@ class Disassembler {
       uint64_t size = 0;
       llvm::MCInst instruction;
       std::optional<uint64_t> target;
+      bool is_call = false;
     };
     std::vector<Line> lines;
     std::map<uint64_t, std::string> labels;
@@ -167,10 +171,11 @@ class Disassembler {
                "byte {} of our own code is no instruction", at);
       uint64_t target = 0;
       const bool linked = relocation_in(section, line.at, line.size) != relocations_.end();
-      if (!linked && analysis_->isBranch(line.instruction) &&
+      line.is_call = analysis_->isCall(line.instruction);
+      if (!linked && (line.is_call || analysis_->isBranch(line.instruction)) &&
           analysis_->evaluateBranch(line.instruction, at, line.size, target)) {
         line.target = target;
-        labels[target] = "";
+        if (!line.is_call) labels[target] = "";
       }
       at += line.size;
       lines.push_back(std::move(line));
@@ -183,8 +188,9 @@ class Disassembler {
       std::string printed;
       llvm::raw_string_ostream stream(printed);
       if (line.target) {
-        printed = fmt::format("\t{}\t{}", std::string(mnemonic(line.instruction)),
-                              labels.at(*line.target));
+        printed = fmt::format(
+            "\t{}\t{}", std::string(mnemonic(line.instruction)),
+            line.is_call ? function_name(section, *line.target) : labels.at(*line.target));
       } else {
         printer_->printInst(&line.instruction, line.at, "", *features_, stream);
       }
@@ -200,6 +206,13 @@ class Disassembler {
       }
       text += printed + '\n';
     }
+  }
+
+  /// The function of our own that begins there.
+  std::string function_name(const llvm::object::SectionRef& section, uint64_t begin) const {
+    auto found = function_names_.find({section.getIndex(), begin});
+    FG_CHECK(found != function_names_.end(), "a call of what is no function, at byte {}", begin);
+    return found->second;
   }
 
   std::string mnemonic(const llvm::MCInst& instruction) {
@@ -230,7 +243,8 @@ class Disassembler {
   std::unique_ptr<llvm::MCContext> context_;
   std::unique_ptr<llvm::MCDisassembler> decoder_;
   std::unique_ptr<llvm::MCInstPrinter> printer_;
-  RelocationMap relocations_;  ///< by section and byte
+  RelocationMap relocations_;                                            ///< by section and byte
+  std::map<std::pair<uint64_t, uint64_t>, std::string> function_names_;  ///< likewise
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <unordered_map>
 
 #include "ir/passes/passes.h"
 #include "ir/passes/row_groups.h"
@@ -41,12 +42,33 @@ TensorStatement copy_statement(const TensorProgram& program, const std::string& 
   return copy;
 }
 
+/// Numbers of the statements by name; they stay true while statements are appended.
+class StatementIndex {
+ public:
+  explicit StatementIndex(const TensorProgram& program) {
+    for (size_t i = 0; i < program.statements.size(); ++i) {
+      numbers_.emplace(program.statements[i].name, i);
+    }
+  }
+  void add(const TensorProgram& program) {
+    numbers_.emplace(program.statements.back().name, program.statements.size() - 1);
+  }
+  const TensorStatement* find(const TensorProgram& program, const std::string& name) const {
+    auto found = numbers_.find(name);
+    return found == numbers_.end() ? nullptr : &program.statements[found->second];
+  }
+
+ private:
+  std::unordered_map<std::string, size_t> numbers_;
+};
+
 bool can_be_cyclic(const TensorProgram& program) {
   // Updates whose values read each other's targets would have to run before each other.
   std::set<std::string> targets;
   for (const TensorUpdate& update : program.updates) targets.insert(update.target);
+  const StatementIndex statements(program);
   for (const TensorUpdate& update : program.updates) {
-    const TensorStatement* value = program.find_statement(update.value);
+    const TensorStatement* value = statements.find(program, update.value);
     if (value == nullptr) continue;
     bool reads_other = false;
     visit_reads(*value, [&](const Expr& read) {
@@ -68,8 +90,9 @@ TensorProgram separate_roots(TensorProgram program) {
   for (const TensorUpdate& update : program.updates) ++uses[update.value];
   for (const TensorResult& result : program.results) ++uses[result.tensor];
   bool copy_all = can_be_cyclic(program);
+  StatementIndex statements(program);
   for (TensorUpdate& update : program.updates) {
-    const TensorStatement* value = program.find_statement(update.value);
+    const TensorStatement* value = statements.find(program, update.value);
     bool own_element = value != nullptr;
     if (value != nullptr) {
       visit_reads(*value, [&](const Expr& read) {
@@ -86,15 +109,17 @@ TensorProgram separate_roots(TensorProgram program) {
         copy_statement(program, update.value, program.fresh_name(update.target + "'"));
     update.value = copy.name;
     program.statements.push_back(std::move(copy));
+    statements.add(program);
   }
   std::set<std::string> taken;
   for (TensorResult& result : program.results) {
     bool shared = !taken.insert(result.tensor).second;
-    if (program.find_statement(result.tensor) != nullptr && !shared) continue;
+    if (statements.find(program, result.tensor) != nullptr && !shared) continue;
     TensorStatement copy = copy_statement(program, result.tensor, program.fresh_name(result.label));
     result.tensor = copy.name;
     taken.insert(copy.name);
     program.statements.push_back(std::move(copy));
+    statements.add(program);
   }
   return program;
 }
@@ -302,12 +327,16 @@ std::vector<size_t> launch_levels(const Grouping& grouping, const Dependences& d
   // A group that nobody waits for and that is alone on its level moves to the next one and saves a
   // launch.
   size_t top = count == 0 ? 0 : *std::max_element(level.begin(), level.end());
+  std::vector<bool> is_awaited(count, false);
+  for (const std::set<size_t>& groups : waits_for) {
+    for (size_t group : groups) is_awaited[group] = true;
+  }
+  std::vector<size_t> on_level(top + 1, 0);
+  for (size_t group = 0; group < count; ++group) ++on_level[level[group]];
   for (size_t group = 0; group < count; ++group) {
-    bool awaited =
-        std::any_of(waits_for.begin(), waits_for.end(),
-                    [&](const std::set<size_t>& waits) { return waits.contains(group); });
-    bool alone = std::count(level.begin(), level.end(), level[group]) == 1;
-    if (!awaited && alone && level[group] < top) ++level[group];
+    if (is_awaited[group] || on_level[level[group]] != 1 || level[group] == top) continue;
+    --on_level[level[group]];
+    ++on_level[++level[group]];
   }
   return level;
 }

@@ -12,9 +12,13 @@
 
 namespace fusegrad::ir {
 
-ExpressionLowering::ExpressionLowering(const KernelProgram& program, const Kernel& kernel,
-                                       LoopBuilder& builder)
-    : program_(program), kernel_(kernel), builder_(builder), tile_offset_(make_integer(0)) {
+ExpressionLowering::ExpressionLowering(const KernelProgram& program, const BufferIndex& buffers,
+                                       const Kernel& kernel, LoopBuilder& builder)
+    : program_(program),
+      buffers_(buffers),
+      kernel_(kernel),
+      builder_(builder),
+      tile_offset_(make_integer(0)) {
   kernel_ranges_.add_rows(program.batch);
   auto add = [&](const IndexRange& range) {
     kernel_ranges_.add(range.name, range.begin, range.end);
@@ -41,7 +45,7 @@ std::optional<Interval> ExpressionLowering::value_range(const Expr& node) const 
     if (!found->second.range) return std::nullopt;
     return with_else({found->second.range->begin, found->second.range->end - 1});
   }
-  const Buffer* buffer = program_.find_buffer(node.name);
+  const Buffer* buffer = buffers_.find(node.name);
   if (buffer == nullptr) return std::nullopt;
   if (buffer->range) return with_else({buffer->range->begin, buffer->range->end - 1});
   if (buffer->type == ScalarType::u8) return with_else({0, 255});
@@ -324,7 +328,7 @@ ExprRef ExpressionLowering::load(const Expr& read, bool raw) {
   std::vector<ExprRef> forms;
   for (size_t d = 0; d < read.index_count(); ++d) forms.push_back(index_form(read.operands[d]));
   auto local = locals_.find(read.name);
-  const Buffer* buffer = local == locals_.end() ? program_.find_buffer(read.name) : nullptr;
+  const Buffer* buffer = local == locals_.end() ? buffers_.find(read.name) : nullptr;
   FG_CHECK(local != locals_.end() || buffer != nullptr,
            "kernel `{}` reads `{}`, which does not exist", kernel_.name, read.name);
   Shape shape;

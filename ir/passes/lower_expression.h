@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "ir/kernel/buffer_index.h"
 #include "ir/kernel/program.h"
 #include "ir/passes/loop_builder.h"
 
@@ -27,7 +28,9 @@ struct LocalMemory {
 
 class ExpressionLowering {
  public:
-  ExpressionLowering(const KernelProgram& program, const Kernel& kernel, LoopBuilder& builder);
+  /// `buffers` are the program's.
+  ExpressionLowering(const KernelProgram& program, const BufferIndex& buffers, const Kernel& kernel,
+                     LoopBuilder& builder);
 
   /// The kernel's index stands for this i64 expression; it may mention `lane_index`.
   void set_index(const std::string& index, ExprRef value) { values_[index] = std::move(value); }
@@ -98,6 +101,7 @@ class ExpressionLowering {
   std::optional<Interval> value_range(const Expr& node) const;
 
   const KernelProgram& program_;
+  const BufferIndex& buffers_;
   const Kernel& kernel_;
   LoopBuilder& builder_;
   IndexRanges kernel_ranges_;  ///< of the kernel's own indices, for proofs

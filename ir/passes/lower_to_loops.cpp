@@ -35,11 +35,12 @@ using Point = std::map<std::string, RowPoint>;
 
 class KernelLowering {
  public:
-  KernelLowering(const KernelProgram& program, const Kernel& kernel)
+  KernelLowering(const KernelProgram& program, const BufferIndex& buffers, const Kernel& kernel)
       : program_(program),
+        buffers_(buffers),
         kernel_(kernel),
         builder_(function_.body),
-        lowering_(program, kernel, builder_) {}
+        lowering_(program, buffers, kernel, builder_) {}
 
   LoopFunction run() {
     function_.name = kernel_.name;
@@ -67,9 +68,16 @@ class KernelLowering {
       walk(statement.value, visit);
       if (statement.storage != Storage::local) written.insert(statement.name);
     }
+    // In the order of the program's buffers.
+    std::set<const Buffer*> mentioned;
+    for (const std::set<std::string>* names : {&used, &written}) {
+      for (const std::string& name : *names) {
+        if (const Buffer* buffer = buffers_.find(name)) mentioned.insert(buffer);
+      }
+    }
     bool any_input = false;
-    for (const Buffer& buffer : program_.buffers) {
-      if (!used.contains(buffer.name) && !written.contains(buffer.name)) continue;
+    for (const Buffer* place : mentioned) {
+      const Buffer& buffer = *place;
       LoopParameter parameter;
       parameter.name = buffer.name;
       parameter.type = buffer.type;
@@ -347,7 +355,7 @@ class KernelLowering {
     if (statement.storage == Storage::local) {
       lowering_.store_local(statement.name, indices, value);
     } else {
-      lowering_.store_buffer(*program_.find_buffer(statement.name), indices, value);
+      lowering_.store_buffer(*buffers_.find(statement.name), indices, value);
     }
   }
 
@@ -561,6 +569,7 @@ class KernelLowering {
   }
 
   const KernelProgram& program_;
+  const BufferIndex& buffers_;
   const Kernel& kernel_;
   LoopFunction function_;
   LoopBuilder builder_;
@@ -583,10 +592,11 @@ LoopProgram lower_to_loops(const KernelProgram& program) {
   result.buffers = program.buffers;
   result.arena_bytes = program.arena_bytes;
   result.results = program.results;
+  const BufferIndex buffers(program.buffers);
   for (const Launch& launch : program.launches) {
     LoopLaunch functions;
     for (const Kernel& kernel : launch.kernels) {
-      result.functions.push_back(KernelLowering(program, kernel).run());
+      result.functions.push_back(KernelLowering(program, buffers, kernel).run());
       functions.functions.push_back(kernel.name);
     }
     result.launches.push_back(std::move(functions));

@@ -64,23 +64,19 @@ KernelProgram plan_memory(const KernelProgram& program) {
   // close to optimal.
   std::stable_sort(lives.begin(), lives.end(),
                    [](const Life& a, const Life& b) { return a.bytes > b.bytes; });
-  std::vector<const Life*> placed;
+  std::vector<const Life*> placed;  // by offset
   for (Life& life : lives) {
     int64_t offset = 0;
-    for (bool moved = true; moved;) {
-      moved = false;
-      for (const Life* other : placed) {
-        bool together = life.first <= other->last && other->first <= life.last;
-        bool overlap = offset < other->buffer->offset + other->bytes &&
-                       other->buffer->offset < offset + life.bytes;
-        if (together && overlap) {
-          offset = other->buffer->offset + other->bytes;
-          moved = true;
-        }
-      }
+    for (const Life* other : placed) {
+      if (other->buffer->offset >= offset + life.bytes) break;
+      const bool together = life.first <= other->last && other->first <= life.last;
+      if (together) offset = std::max(offset, other->buffer->offset + other->bytes);
     }
     life.buffer->offset = offset;
-    placed.push_back(&life);
+    auto behind = std::upper_bound(
+        placed.begin(), placed.end(), offset,
+        [](int64_t place, const Life* other) { return place < other->buffer->offset; });
+    placed.insert(behind, &life);
     result.arena_bytes = std::max(result.arena_bytes, offset + life.bytes);
   }
   return result;

@@ -45,6 +45,8 @@ class Grouper {
       updated_by_[number_.at(update.value)] = update.target;
     }
     group_of_.assign(program.statements.size(), no_group);
+    rank_.resize(program.statements.size());
+    for (size_t i = 0; i < dependences_.order.size(); ++i) rank_[dependences_.order[i]] = i;
   }
 
   Grouping run() {
@@ -170,7 +172,10 @@ class Grouper {
     }
     // Members of different groups read each other too: what is a row for all must be read unchanged
     // by all.
-    std::erase_if(join.group.rows, [&](const RowDimension& row) { return !read_unchanged(row); });
+    // Within one group they do already.
+    if (subset.size() > 1) {
+      std::erase_if(join.group.rows, [&](const RowDimension& row) { return !read_unchanged(row); });
+    }
     int64_t rows = 1;
     for (const RowDimension& row : join.group.rows)
       rows = saturating_multiply(rows, row.extent.maximum);
@@ -196,7 +201,7 @@ class Grouper {
     if (std::string reason = update_conflict(join.group); !reason.empty()) {
       return {std::nullopt, reason};
     }
-    if (makes_cycle(join.group.members)) {
+    if (makes_cycle(join.group.members, statement, subset.size())) {
       return {std::nullopt,
               "the kernels would wait for each other (an update runs after every reader of the old "
               "value)"};
@@ -253,10 +258,8 @@ class Grouper {
   }
 
   void sort_topologically(std::vector<size_t>& members) const {
-    std::vector<size_t> rank(program_.statements.size());
-    for (size_t i = 0; i < dependences_.order.size(); ++i) rank[dependences_.order[i]] = i;
     std::sort(members.begin(), members.end(),
-              [&](size_t a, size_t b) { return rank[a] < rank[b]; });
+              [&](size_t a, size_t b) { return rank_[a] < rank_[b]; });
   }
 
   static std::set<std::string> row_names(const RowGroup& group, const TensorStatement& member,
@@ -340,8 +343,9 @@ class Grouper {
     return "";
   }
 
-  /// Would the graph of groups have a cycle if `members` were one group?
-  bool makes_cycle(const std::vector<size_t>& members) {
+  /// Would the graph of groups have a cycle if `members`, which are those of `groups` groups and
+  /// the joining statement, were one group?
+  bool makes_cycle(const std::vector<size_t>& members, size_t joining, size_t groups) {
     std::set<size_t> inside(members.begin(), members.end());
     // Walk backwards from the merged group over groups; meeting a member again closes a cycle.
     std::vector<size_t> work;
@@ -350,6 +354,8 @@ class Grouper {
       for (size_t before : dependences_.before[statement]) work.push_back(before);
     };
     for (size_t member : members) {
+      // A single group is on no cycle: what is new waits for the joining statement's producers.
+      if (groups == 1 && member != joining) continue;
       for (size_t before : dependences_.before[member]) {
         if (!inside.contains(before)) work.push_back(before);
       }
@@ -412,6 +418,7 @@ class Grouper {
   std::map<size_t, std::string> updated_by_;
   std::vector<RowGroup> groups_;
   std::vector<size_t> group_of_;
+  std::vector<size_t> rank_;  ///< of statements in topological order
   std::map<std::pair<size_t, size_t>, std::string> reasons_;
 };
 

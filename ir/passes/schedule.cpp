@@ -5,6 +5,7 @@
 #include <optional>
 #include <set>
 
+#include "ir/kernel/buffer_index.h"
 #include "ir/linear_form.h"
 #include "ir/passes/addressing.h"
 #include "ir/passes/fold.h"
@@ -31,7 +32,7 @@ struct Access {
 /// One kernel under study.
 class KernelStudy {
  public:
-  KernelStudy(const KernelProgram& program, const Kernel& kernel) : program_(program) {
+  KernelStudy(const BufferIndex& buffers, const Kernel& kernel) : buffers_(buffers) {
     for (const IndexRange& row : kernel.rows) add(row);
     for (const KernelStatement& statement : kernel.statements) {
       for (const KernelIndex& index : statement.indices) {
@@ -49,7 +50,7 @@ class KernelStudy {
     std::vector<Access> result;
     auto visit = [&](const Expr& node) {
       if (node.op != Op::read) return;
-      const Buffer* buffer = program_.find_buffer(node.name);
+      const Buffer* buffer = buffers_.find(node.name);
       if (buffer == nullptr) return;
       result.push_back(
           {buffer, std::vector<ExprRef>(
@@ -62,7 +63,7 @@ class KernelStudy {
       std::vector<ExprRef> indices;
       for (const KernelIndex& index : statement.indices)
         indices.push_back(make_index(index.range.name));
-      result.push_back({program_.find_buffer(statement.name), std::move(indices)});
+      result.push_back({buffers_.find(statement.name), std::move(indices)});
     }
     return result;
   }
@@ -138,7 +139,7 @@ class KernelStudy {
     ranges_.add(range.name, range.begin, range.end);
   }
 
-  const KernelProgram& program_;
+  const BufferIndex& buffers_;
   std::map<std::string, int64_t> extents_;
   std::set<std::string> over_rows_;
   IndexRanges ranges_;
@@ -212,9 +213,10 @@ VectorChoice choose_vectors(const KernelStudy& study, const Kernel& kernel, bool
 void choose_layouts(KernelModule& module) {
   std::map<std::string, std::map<int, int64_t>> votes;
   for (const KernelProgram& program : module.programs) {
+    const BufferIndex buffers(program.buffers);
     for (const Launch& launch : program.launches) {
       for (const Kernel& kernel : launch.kernels) {
-        KernelStudy study(program, kernel);
+        KernelStudy study(buffers, kernel);
         VectorChoice choice = choose_vectors(study, kernel, false);
         for (size_t s = 0; s < kernel.statements.size(); ++s) {
           auto lanes = choice.lanes.find(s);
@@ -245,18 +247,20 @@ void choose_layouts(KernelModule& module) {
       }
     }
   }
-  for (const auto& [name, dimensions] : votes) {
-    auto best = std::max_element(dimensions.begin(), dimensions.end(),
-                                 [](const auto& a, const auto& b) { return a.second < b.second; });
-    for (KernelProgram& program : module.programs) {
-      Buffer* buffer = program.find_buffer(name);
-      if (buffer == nullptr) continue;
-      int dimension = best->first;
-      bool innermost = dimension + 1 == static_cast<int>(buffer->shape.size());
-      if (innermost || buffer->shape[static_cast<size_t>(dimension)].maximum < vector_width)
+  for (KernelProgram& program : module.programs) {
+    for (Buffer& buffer : program.buffers) {
+      auto found = votes.find(buffer.name);
+      if (found == votes.end()) continue;
+      auto best =
+          std::max_element(found->second.begin(), found->second.end(),
+                           [](const auto& a, const auto& b) { return a.second < b.second; });
+      const int dimension = best->first;
+      const bool innermost = dimension + 1 == static_cast<int>(buffer.shape.size());
+      if (innermost || buffer.shape[static_cast<size_t>(dimension)].maximum < vector_width) {
         continue;
-      buffer->packed_dimension = dimension;
-      buffer->packed_block = vector_width;
+      }
+      buffer.packed_dimension = dimension;
+      buffer.packed_block = vector_width;
     }
   }
 }
@@ -284,9 +288,9 @@ RegisterTile register_tile(int64_t vector_extent, int64_t partner_extent) {
   return best;
 }
 
-void schedule_kernel(const KernelProgram& program, Kernel& kernel) {
+void schedule_kernel(const BufferIndex& buffers, Kernel& kernel) {
   kernel.schedule.clear();
-  KernelStudy study(program, kernel);
+  KernelStudy study(buffers, kernel);
   VectorChoice choice = choose_vectors(study, kernel, true);
   std::map<std::string, int64_t> tile;
   std::map<std::string, int64_t> unroll;
@@ -350,8 +354,9 @@ KernelModule schedule(const KernelModule& module) {
   KernelModule result = module;
   choose_layouts(result);
   for (KernelProgram& program : result.programs) {
+    const BufferIndex buffers(program.buffers);
     for (Launch& launch : program.launches) {
-      for (Kernel& kernel : launch.kernels) schedule_kernel(program, kernel);
+      for (Kernel& kernel : launch.kernels) schedule_kernel(buffers, kernel);
     }
   }
   return result;

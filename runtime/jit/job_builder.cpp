@@ -7,10 +7,13 @@
 #include <cstddef>
 #include <numeric>
 #include <optional>
+#include <string_view>
 #include <thread>
+#include <unordered_map>
 #include <utility>
 
 #include "codegen/cpu/emit_llvm.h"
+#include "ir/kernel/buffer_index.h"
 #include "ir/support/check.h"
 
 namespace fusegrad::runtime {
@@ -169,8 +172,9 @@ Result<ProgramTable> build_program_table(const ir::LoopProgram& program,
   table.name = program.name;
   table.batch = program.batch;
   table.arena_bytes = program.arena_bytes;
+  const ir::BufferIndex buffers(program.buffers);
   for (const std::string& name : compiled.buffer_names()) {
-    const ir::Buffer* buffer = program.find_buffer(name);
+    const ir::Buffer* buffer = buffers.find(name);
     if (buffer == nullptr) {
       FG_CHECK(name == ir::row_list_name, "compiled code expects an unknown buffer `{}`", name);
       BufferEntry entry;
@@ -185,12 +189,18 @@ Result<ProgramTable> build_program_table(const ir::LoopProgram& program,
     if (!entry) return entry.error();
     table.buffers.push_back(std::move(*entry));
   }
+  std::unordered_map<std::string_view, const ir::LoopFunction*> functions;
+  for (const ir::LoopFunction& function : program.functions) {
+    functions.emplace(function.name, &function);
+  }
   for (const ir::LoopLaunch& launch : program.launches) {
     LaunchEntry launch_entry;
     for (const std::string& name : launch.functions) {
-      const ir::LoopFunction* function = program.find_function(name);
-      if (function == nullptr)
+      auto found = functions.find(name);
+      if (found == functions.end()) {
         return Error{fmt::format("launch of an unknown function `{}`", name)};
+      }
+      const ir::LoopFunction* function = found->second;
       KernelEntry kernel;
       kernel.name = name;
       kernel.function = compiled.function(name);
