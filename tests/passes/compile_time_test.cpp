@@ -84,8 +84,8 @@ double seconds_once(const TensorProgram& program) {
   const auto begin = std::chrono::steady_clock::now();
   auto differentiated = differentiate(program);
   EXPECT_TRUE(differentiated);
-  for (const TensorProgram* each : {&program, &*differentiated}) {
-    const TensorProgram simple = simplify(*each);
+  for (const TensorProgram& each : std::vector<TensorProgram>{program, *differentiated}) {
+    const TensorProgram simple = simplify(each);
     const KernelModule scheduled = schedule(KernelModule{{group(simple)}});
     const KernelProgram kernels = plan_memory(scheduled.programs.front());
     EXPECT_FALSE(kernels.launches.empty());

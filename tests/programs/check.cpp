@@ -236,7 +236,7 @@ class Check {
     TensorProgram in_f64 = train_;
     in_f64.real = ScalarType::f64;  // bounds on the rounding of f64
     const Bounds bounds = evaluate_with_bounds(in_f64, given, uniforms);
-    const std::pair<const char*, bool (*)(TensorProgram&)> steps_of_simplify[] = {
+    const std::pair<const char*, bool (*)(TensorProgram&, RuleCounts*)> steps_of_simplify[] = {
         {"fold", fold_statements},
         {"inline", inline_maps},
         {"pull factors", pull_factors},
@@ -253,7 +253,7 @@ class Check {
     };
     for (const auto& [name, step] : steps_of_simplify) {
       TensorProgram changed = train_;
-      if (!step(changed)) continue;
+      if (!step(changed, nullptr)) continue;
       coverage_.count(fmt::format("rewrite: {}", name));
       if (Failure failure = checked(name, changed)) return failure;
     }
