@@ -15,10 +15,12 @@ trap 'rm -rf "$folder"' EXIT
 
 model() {
   awk -v kind="$1" -v n="$2" 'BEGIN {
-    print "model generated {\n  input x: f32[B, 8]\n  input t: f32[B, 8]\n  h0 = dense(x, 8)"
+    print "model generated {\n  input x: f32[B, 8]\n  input t: f32[B, 8]"
+    if (kind != "wide") print "  h0 = dense(x, 8)"
     if (kind == "wide") {
       for (i = 0; i < n; i++) print "  h" i " = tanh(dense(x, 8))"
-      for (last = n, i = 0; i + 1 < last; i += 2) print "  h" last++ " = h" i " + h" (i + 1)
+      last = n
+      for (i = 0; i + 1 < last; i += 2) print "  h" last++ " = h" i " + h" (i + 1)
       last--
     } else {
       for (last = 0; last < n; last++)
