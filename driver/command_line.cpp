@@ -71,7 +71,7 @@ int run(int argument_count, const char* const* arguments) {
   CLI::App* train_app = app.add_subcommand("train", "compile and train");
   add_model(train_app, train_command.model);
   train_app
-      ->add_option("--data", train_command.data_dir,
+      ->add_option("--data", train_command.run.data_dir,
                    "first folder in which data files are looked for")
       ->type_name("DIR");
   add_setting(train_app, train_command.model, "epochs", "N", "passes over the training data");
@@ -80,14 +80,14 @@ int run(int argument_count, const char* const* arguments) {
   add_setting(train_app, train_command.model, "seed", "N", "of shuffling and random numbers");
   add_assignments(train_app, "--set", train_command.model.settings, "any key of the train block");
   add_setting(train_app, train_command.model, "train", "NAME", train_block_text);
-  train_app->add_option("--threads", train_command.threads, "threads (default: all processors)")
+  train_app->add_option("--threads", train_command.run.threads, "threads (default: all processors)")
       ->check(CLI::Range(1, 1024))
       ->type_name("N");
   train_app
-      ->add_option("--save", train_command.save_path,
+      ->add_option("--save", train_command.run.save_path,
                    "write the parameters here at the end (safetensors)")
       ->type_name("FILE");
-  train_app->add_option("--log-json", train_command.log_path, "one JSON object a line")
+  train_app->add_option("--log-json", train_command.run.log_path, "one JSON object a line")
       ->type_name("FILE");
   train_app
       ->add_option("--from", train_command.from_path,
@@ -95,8 +95,33 @@ int run(int argument_count, const char* const* arguments) {
       ->type_name("STAGEFILE");
   train_app->add_option("--dump-dir", train_command.dump_dir, "write every stage into this folder")
       ->type_name("DIR");
-  train_app->add_flag("-q,--quiet", train_command.quiet, "no epoch lines");
+  train_app->add_flag("-q,--quiet", train_command.run.quiet, "no epoch lines");
   train_app->callback([&] { exit_code = train(train_command); });
+
+  BuildCommand build_command;
+  std::string kind = "exe";
+  CLI::App* build_app =
+      app.add_subcommand("build", "make a trainer that needs neither fusegrad nor LLVM");
+  add_model(build_app, build_command.model);
+  build_app->add_option("--kind", kind, "what to make: exe, an executable")
+      ->check(CLI::IsMember({"exe"}))
+      ->type_name("KIND");
+  build_app->add_option("-o,--output", build_command.output, "the file to make")
+      ->required()
+      ->type_name("FILE");
+  build_app
+      ->add_option("--target-cpu", build_command.targets,
+                   "processors that it is for: native or a level such as x86-64-v3 (default); of "
+                   "several the trainer takes what fits")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("LEVEL,LEVEL");
+  add_setting(build_app, build_command.model, "epochs", "N", "default of the trainer's --epochs");
+  add_setting(build_app, build_command.model, "batch", "N", "rows of a batch");
+  add_setting(build_app, build_command.model, "lr", "X", "the optimizer's `lr` argument");
+  add_setting(build_app, build_command.model, "seed", "N", "default of the trainer's --seed");
+  add_assignments(build_app, "--set", build_command.model.settings, "any key of the train block");
+  build_app->callback([&] { exit_code = build(build_command); });
 
   CheckCommand check_command;
   CLI::App* check_app = app.add_subcommand("check", "parse, elaborate and differentiate only");

@@ -14,21 +14,12 @@
 #include "frontend/parser.h"
 #include "frontend/signatures.h"
 #include "runtime/core/exit_codes.h"
-#include "runtime/core/train.h"
+#include "runtime/core/run.h"
 
 namespace fusegrad::driver {
 namespace {
 
 using runtime::ExitCode;
-
-CompileRequest request_for(const ModelOptions& model) {
-  CompileRequest request;
-  request.model_path = model.path;
-  request.elaborate.constants = model.constants;
-  request.elaborate.train = model.settings;
-  request.verify_each = verify_each();
-  return request;
-}
 
 /// Seconds of the compiler's steps, one event a program: what all programs share is told with
 /// `train`.
@@ -53,26 +44,29 @@ void log_compile(runtime::JsonLog& log, const Compilation& compilation) {
   }
 }
 
-const char* environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
 }  // namespace
 
-bool verify_each() { return std::strcmp(environment("FUSEGRAD_VERIFY"), "each") == 0; }
+bool verify_each() {
+  const char* value = std::getenv("FUSEGRAD_VERIFY");
+  return value != nullptr && std::strcmp(value, "each") == 0;
+}
+
+CompileRequest request_for(const ModelOptions& model) {
+  CompileRequest request;
+  request.model_path = model.path;
+  request.elaborate.constants = model.constants;
+  request.elaborate.train = model.settings;
+  request.verify_each = verify_each();
+  return request;
+}
 
 int train(const TrainCommand& command) {
   Messages messages;
   CompileRequest request = request_for(command.model);
   request.from_path = command.from_path;
   request.keep_llvm_text = !command.dump_dir.empty();
-  std::optional<runtime::JsonLog> log;
-  if (!command.log_path.empty()) {
-    auto opened = runtime::JsonLog::open(command.log_path, {command.model.path});
-    if (!opened) return report_failure(opened.error());
-    log.emplace(std::move(*opened));
-  }
+  auto log = runtime::open_log(command.run, command.model.path);
+  if (!log) return report_failure(log.error());
   std::optional<Compilation> compilation = compile(request, messages);
   report_messages(messages);
   if (!compilation) return messages.exit_code;
@@ -83,18 +77,11 @@ int train(const TrainCommand& command) {
       return ExitCode::usage;
     }
   }
-  if (log) log_compile(*log, *compilation);
-  runtime::TrainOptions options;
-  options.search.data_dir = command.data_dir;
-  options.search.data_path = environment("FUSEGRAD_DATA_PATH");
-  options.search.model_file = command.model.path;
-  options.threads = command.threads;
-  options.log = log ? &*log : nullptr;
-  options.save_path = command.save_path;
-  options.display.quiet = command.quiet;
-  auto outcome = runtime::train(compilation->code.table, options);
-  if (!outcome) return report_failure(outcome.error(), *compilation, messages);
-  return outcome->exit_code;
+  if (*log) log_compile(**log, *compilation);
+  auto exit_code =
+      runtime::run_training(compilation->code.table, command.run, *log ? &**log : nullptr);
+  if (!exit_code) return report_failure(exit_code.error(), *compilation, messages);
+  return *exit_code;
 }
 
 namespace {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "driver/stages.h"
+#include "runtime/core/run.h"
 
 namespace fusegrad::driver {
 
@@ -21,15 +22,20 @@ struct ModelOptions {
 
 struct TrainCommand {
   ModelOptions model;
-  std::string data_dir;
-  std::string save_path;
-  std::string log_path;
+  runtime::RunOptions run;
   std::string from_path;
   std::string dump_dir;
-  int threads = 0;  ///< 0: as many as there are processors
-  bool quiet = false;
 };
 int train(const TrainCommand& command);
+
+struct BuildCommand {
+  ModelOptions model;
+  std::string output;
+  std::vector<std::string> targets;  ///< --target-cpu; empty: default_target()
+};
+/// Makes an executable that trains the model and needs neither this tool nor LLVM. Exit code
+/// `device` when there is no linker or no archive of the runtime.
+int build(const BuildCommand& command);
 
 struct CheckCommand {
   ModelOptions model;

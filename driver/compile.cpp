@@ -7,6 +7,7 @@
 #include <chrono>
 #include <functional>
 
+#include "driver/job_settings.h"
 #include "driver/stage_file.h"
 #include "driver/text_file.h"
 #include "frontend/library.h"
@@ -176,42 +177,8 @@ class Compiler {
     return true;
   }
 
-  static runtime::Target::Comparison comparison(frontend::ast::BinaryOperator sign) {
-    using frontend::ast::BinaryOperator;
-    using Comparison = runtime::Target::Comparison;
-    if (sign == BinaryOperator::less) return Comparison::less;
-    if (sign == BinaryOperator::less_equal) return Comparison::less_equal;
-    if (sign == BinaryOperator::greater) return Comparison::greater;
-    FG_CHECK(sign == BinaryOperator::greater_equal, "a target with another sign");
-    return Comparison::greater_equal;
-  }
-
   bool generate() {
-    runtime::JobSettings settings;
-    settings.model_name = result_.job.model;
-    settings.model_file = request_.model_path;
-    for (const frontend::DataSplit& split : result_.job.splits) {
-      for (const frontend::DataBinding& binding : split.bindings) {
-        runtime::DataEntry entry = {split.name, binding.input, binding.reader, binding.path};
-        for (const frontend::DataArgument& argument : binding.arguments) {
-          entry.arguments.push_back({argument.name, argument.value});
-        }
-        settings.data.push_back(std::move(entry));
-      }
-    }
-    const frontend::TrainSettings& train = result_.job.settings;
-    settings.train.batch = train.batch;
-    settings.train.epochs = train.epochs;
-    settings.train.seed = train.seed;
-    settings.train.shuffle = train.shuffle;
-    settings.train.last = train.keep_last ? runtime::LastBatch::keep : runtime::LastBatch::drop;
-    settings.train.time_limit = train.time_limit;
-    settings.train.patience = train.patience;
-    settings.train.eval_every = train.eval_every;
-    if (train.target) {
-      settings.train.target = runtime::Target{
-          train.target->metric, comparison(train.target->comparison), train.target->threshold};
-    }
+    const runtime::JobSettings settings = job_settings(result_.job, request_.model_path);
     runtime::JitOptions options;
     options.keep_text = request_.keep_llvm_text;
     Result<runtime::CompiledJob> job = runtime::build_job(result_.loops, settings, options);

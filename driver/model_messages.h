@@ -13,6 +13,10 @@ namespace fusegrad::driver {
 /// FUSEGRAD_VERIFY=each
 bool verify_each();
 
+struct ModelOptions;
+/// The request that all commands begin with.
+CompileRequest request_for(const ModelOptions& model);
+
 /// Prints all diagnostics, and the failure if there is one, to stderr.
 void report_messages(const Messages& messages);
 

@@ -874,13 +874,18 @@ class FunctionEmitter {
 class ProgramEmitter {
  public:
   ProgramEmitter(llvm::Module& module, const LoopProgram& program,
-                 const std::vector<std::string>& buffer_names, const CpuTarget& target)
-      : module_(module), program_(program), target_(target), buffers_(program.buffers) {
+                 const std::vector<std::string>& buffer_names, const CpuTarget& target,
+                 std::string_view symbol_prefix)
+      : module_(module),
+        program_(program),
+        target_(target),
+        symbol_prefix_(symbol_prefix),
+        buffers_(program.buffers) {
     for (const std::string& name : buffer_names) positions_.emplace(name, positions_.size());
   }
 
   void emit() {
-    const std::vector<std::string> symbols = symbol_names(program_);
+    const std::vector<std::string> symbols = symbol_names(program_, symbol_prefix_);
     const std::vector<ir::EqualFunction> equal = ir::equal_functions(program_);
     std::vector<size_t> uses(equal.size(), 0);
     for (const ir::EqualFunction& function : equal) ++uses[function.first];
@@ -920,6 +925,7 @@ class ProgramEmitter {
   llvm::Module& module_;
   const LoopProgram& program_;
   const CpuTarget& target_;
+  std::string_view symbol_prefix_;
   const ir::BufferIndex buffers_;
   std::unordered_map<std::string, size_t> positions_;  ///< in the table of pointers
 };
@@ -940,10 +946,10 @@ std::vector<std::string> buffer_table(const LoopProgram& program) {
   return names;
 }
 
-std::vector<std::string> symbol_names(const LoopProgram& program) {
+std::vector<std::string> symbol_names(const LoopProgram& program, std::string_view prefix) {
   std::vector<std::string> names;
   for (size_t i = 0; i < program.functions.size(); ++i) {
-    names.push_back(fmt::format("{}_{}", sanitised(program.functions[i].name), i));
+    names.push_back(fmt::format("{}{}_{}", prefix, sanitised(program.functions[i].name), i));
   }
   return names;
 }
@@ -956,7 +962,7 @@ LlvmModule emit_llvm(const LoopProgram& program, const std::vector<std::string>&
   state->module = std::make_unique<llvm::Module>(sanitised(program.name), state->context);
   state->module->setTargetTriple(target.triple);
   state->module->setDataLayout(state->machine->createDataLayout());
-  ProgramEmitter(*state->module, program, buffer_names, target).emit();
+  ProgramEmitter(*state->module, program, buffer_names, target, options.symbol_prefix).emit();
   std::string problems;
   llvm::raw_string_ostream stream(problems);
   FG_CHECK(!llvm::verifyModule(*state->module, &stream), "{}", problems);

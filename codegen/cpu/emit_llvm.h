@@ -22,13 +22,16 @@ inline constexpr std::array<std::string_view, 5> uniform_order = {"rows", "step"
 std::vector<std::string> buffer_table(const ir::LoopProgram& program);
 
 /// External symbol of each function, in the order of `program.functions`: the name with everything
-/// but letters, digits and `_` replaced by `_`, then `_` and the function's position.
-std::vector<std::string> symbol_names(const ir::LoopProgram& program);
+/// but letters, digits and `_` replaced by `_`, then `_` and the function's position. `prefix`
+/// comes first: objects of several programs are linked into one file.
+std::vector<std::string> symbol_names(const ir::LoopProgram& program, std::string_view prefix = "");
 
 struct EmitOptions {
   /// Name the LLVM values after the L names (for text; costs a little time, changes no
   /// instruction).
   bool value_names = false;
+  /// Of every external symbol.
+  std::string symbol_prefix;
 };
 
 /// One external function per function of the program:

@@ -27,6 +27,9 @@ CpuTarget host_target();
 /// The same machine without fused multiply-add and everything wider or newer: the oldest x86-64.
 /// For tests that the bits do not depend on the instruction set.
 CpuTarget baseline_target();
+/// A machine of this kind with exactly the features named ("avx2", LLVM's names) and those that all
+/// such machines have. For code that runs elsewhere.
+CpuTarget target_with_features(const std::vector<std::string>& names);
 
 /// One LLVM module with its context and target machine. Movable; used by one thread at a time.
 class LlvmModule {

@@ -6,6 +6,7 @@
 #include <llvm/Support/TargetSelect.h>
 #include <llvm/Support/raw_ostream.h>
 #include <llvm/TargetParser/Host.h>
+#include <llvm/TargetParser/Triple.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -68,15 +69,20 @@ CpuTarget host_target() {
   return target;
 }
 
-CpuTarget baseline_target() {
+CpuTarget baseline_target() { return target_with_features({}); }
+
+CpuTarget target_with_features(const std::vector<std::string>& names) {
   CpuTarget target;
   target.triple = llvm::sys::getProcessTriple();
+  // Only there are features named for machines other than this one.
+  if (!llvm::Triple(target.triple).isX86()) return host_target();
   std::map<std::string, bool> features = host_features();
   for (auto& [name, on] : features) {
     // These belong to every x86-64.
     on = on && (name == "sse2" || name == "cx8" || name == "cmov" || name == "fxsr" ||
                 name == "mmx" || name == "64bit" || name == "sse");
   }
+  for (const std::string& name : names) features[name] = true;
   target.features = feature_text(features);
   return target;
 }

@@ -160,8 +160,9 @@ Result<CompiledProgram> compile(const ir::LoopProgram& program, const JitOptions
   state->buffer_names = codegen::buffer_table(program);
 
   Clock::time_point start = Clock::now();
-  codegen::LlvmModule module = codegen::emit_llvm(program, state->buffer_names, state->target,
-                                                  {.value_names = options.keep_text});
+  codegen::LlvmModule module =
+      codegen::emit_llvm(program, state->buffer_names, state->target,
+                         {.value_names = options.keep_text, .symbol_prefix = ""});
   state->seconds.emit = seconds_since(start);
   if (options.keep_text) state->llvm_text = module.text();
 

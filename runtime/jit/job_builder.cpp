@@ -168,12 +168,25 @@ int64_t statement_count(const ir::LoopProgram& program) {
 
 Result<ProgramTable> build_program_table(const ir::LoopProgram& program,
                                          const CompiledProgram& compiled) {
+  auto table = build_program_table(program, compiled.buffer_names());
+  if (!table) return table.error();
+  for (LaunchEntry& launch : table->launches) {
+    for (KernelEntry& kernel : launch.kernels) {
+      kernel.function = compiled.function(kernel.name);
+      FG_CHECK(kernel.function != nullptr, "`{}` was not compiled", kernel.name);
+    }
+  }
+  return table;
+}
+
+Result<ProgramTable> build_program_table(const ir::LoopProgram& program,
+                                         const std::vector<std::string>& buffer_names) {
   ProgramTable table;
   table.name = program.name;
   table.batch = program.batch;
   table.arena_bytes = program.arena_bytes;
   const ir::BufferIndex buffers(program.buffers);
-  for (const std::string& name : compiled.buffer_names()) {
+  for (const std::string& name : buffer_names) {
     const ir::Buffer* buffer = buffers.find(name);
     if (buffer == nullptr) {
       FG_CHECK(name == ir::row_list_name, "compiled code expects an unknown buffer `{}`", name);
@@ -203,8 +216,6 @@ Result<ProgramTable> build_program_table(const ir::LoopProgram& program,
       const ir::LoopFunction* function = found->second;
       KernelEntry kernel;
       kernel.name = name;
-      kernel.function = compiled.function(name);
-      FG_CHECK(kernel.function != nullptr, "`{}` was not compiled", name);
       for (const ir::TaskDimension& dimension : function->tasks) {
         kernel.tasks.push_back({extent(dimension.extent), dimension.tile});
       }
@@ -213,7 +224,7 @@ Result<ProgramTable> build_program_table(const ir::LoopProgram& program,
     table.launches.push_back(std::move(launch_entry));
   }
   for (const ir::KernelResult& result : program.results) {
-    auto entry = result_entry(result, compiled.buffer_names());
+    auto entry = result_entry(result, buffer_names);
     if (!entry) return entry.error();
     table.results.push_back(std::move(*entry));
   }
@@ -250,6 +261,18 @@ Result<std::vector<InputEntry>> build_input_entries(const ir::LoopModule& module
   return entries;
 }
 
+Result<JobTable> build_job_table(const ir::LoopModule& module, const JobSettings& settings) {
+  JobTable table;
+  table.model_name = settings.model_name;
+  table.model_file = settings.model_file;
+  table.data = settings.data;
+  table.settings = settings.train;
+  auto inputs = build_input_entries(module);
+  if (!inputs) return inputs.error();
+  table.inputs = std::move(*inputs);
+  return table;
+}
+
 Result<CompiledJob> build_job(const ir::LoopModule& module, const JobSettings& settings,
                               const JitOptions& options) {
   const size_t count = module.programs.size();
@@ -275,13 +298,9 @@ Result<CompiledJob> build_job(const ir::LoopModule& module, const JobSettings& s
   for (std::thread& helper : helpers) helper.join();
 
   CompiledJob job;
-  job.table.model_name = settings.model_name;
-  job.table.model_file = settings.model_file;
-  job.table.data = settings.data;
-  job.table.settings = settings.train;
-  auto inputs = build_input_entries(module);
-  if (!inputs) return inputs.error();
-  job.table.inputs = std::move(*inputs);
+  auto job_table = build_job_table(module, settings);
+  if (!job_table) return job_table.error();
+  job.table = std::move(*job_table);
   for (size_t i = 0; i < count; ++i) {
     if (!*compiled[i]) return compiled[i]->error();
     auto table = build_program_table(module.programs[i], compiled[i]->value());

@@ -18,6 +18,11 @@ namespace fusegrad::runtime {
 Result<ProgramTable> build_program_table(const ir::LoopProgram& program,
                                          const CompiledProgram& compiled);
 
+/// The same for code that is elsewhere: `buffer_names` is the order of the pointer table
+/// (codegen::buffer_table), and every KernelEntry::function is null.
+Result<ProgramTable> build_program_table(const ir::LoopProgram& program,
+                                         const std::vector<std::string>& buffer_names);
+
 /// What the model says besides its programs.
 struct JobSettings {
   std::string model_name;
@@ -28,6 +33,9 @@ struct JobSettings {
 
 /// Inputs of all programs, each once, in order of first appearance.
 Result<std::vector<InputEntry>> build_input_entries(const ir::LoopModule& module);
+
+/// A table without programs.
+Result<JobTable> build_job_table(const ir::LoopModule& module, const JobSettings& settings);
 
 /// A job and the code it points into.
 struct CompiledJob {

@@ -12,6 +12,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "tests/driver/program.h"
+
 namespace fusegrad::test {
 
 std::string make_folder(const std::string& name) {
@@ -41,7 +43,11 @@ std::string repository_path(const std::string& path) {
 }
 
 ToolRun run_tool(const std::vector<std::string>& arguments, const std::string& standard_input) {
-  const char* tool = FUSEGRAD_TOOL;
+  return run_program(FUSEGRAD_TOOL, arguments, standard_input);
+}
+
+ToolRun run_program(const std::string& program, const std::vector<std::string>& arguments,
+                    const std::string& standard_input) {
   std::string folder = testing::TempDir() + "/fusegrad-run-" + std::to_string(getpid());
   std::filesystem::create_directories(folder);
   std::string in = folder + "/in";
@@ -55,11 +61,11 @@ ToolRun run_tool(const std::vector<std::string>& arguments, const std::string& s
                       std::freopen(err.c_str(), "wb", stderr) != nullptr;
     if (!redirected) _exit(126);
     std::vector<char*> raw;
-    raw.push_back(const_cast<char*>(tool));
+    raw.push_back(const_cast<char*>(program.c_str()));
     for (const std::string& argument : arguments)
       raw.push_back(const_cast<char*>(argument.c_str()));
     raw.push_back(nullptr);
-    execv(tool, raw.data());
+    execv(program.c_str(), raw.data());
     _exit(127);
   }
   int status = 0;
