@@ -75,14 +75,14 @@ TEST(Build, TrainersHaveTheToolsBitsAndLines) {
     const Trained wanted = train("", data, of_tool);
     for (const char* threads : {"1", "3"}) {
       const Trained found = train(trainer, data, {"--threads", threads});
-      EXPECT_EQ(found.weights, wanted.weights) << threads;
+      EXPECT_TRUE(found.weights == wanted.weights) << threads;
       EXPECT_EQ(without_seconds(found.run.output), without_seconds(wanted.run.output));
       EXPECT_EQ(found.run.errors, wanted.run.errors);
     }
     // Epochs and seed are chosen at run time.
-    of_tool.insert(of_tool.end(), {"--epochs", "3", "--seed", "11"});
-    EXPECT_EQ(train(trainer, data, {"--epochs=3", "--seed", "11", "-q"}).weights,
-              train("", data, of_tool).weights);
+    of_tool = {model, "--set", "last=keep", "--batch", "128", "--epochs", "3", "--seed", "11"};
+    EXPECT_TRUE(train(trainer, data, {"--epochs=3", "--seed", "11", "-q"}).weights ==
+                train("", data, of_tool).weights);
   }
 }
 
@@ -172,7 +172,7 @@ TEST(Build, SeveralProcessorsInOneFile) {
   for (const char* targets : {"x86-64", "native", "x86-64,x86-64-v2,native"}) {
     const std::string trainer = build_trainer(make_folder("built"), renamed_model(),
                                               {std::string("--target-cpu=") + targets});
-    EXPECT_EQ(train(trainer, data, {}).weights, wanted) << targets;
+    EXPECT_TRUE(train(trainer, data, {}).weights == wanted) << targets;
   }
 }
 
