@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// What lies in a session's memory, looked at from outside: weights, layouts, numbers that are not
+// finite.
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <set>
+
+#include "runtime/core/session_parts.h"
+
+namespace fusegrad::runtime {
+
+bool is_finite(float value) {
+  return (std::bit_cast<uint32_t>(value) & 0x7f800000U) != 0x7f800000U;
+}
+
+bool is_finite(double value) {
+  constexpr uint64_t exponent = uint64_t{0x7ff} << 52;
+  return (std::bit_cast<uint64_t>(value) & exponent) != exponent;
+}
+
+bool all_finite(std::span<const std::byte> bytes, ElementType element) {
+  const size_t size = static_cast<size_t>(element_size(element));
+  if (element == ElementType::f32) {
+    for (size_t offset = 0; offset < bytes.size(); offset += size) {
+      float value = 0;
+      std::memcpy(&value, bytes.data() + offset, sizeof value);
+      if (!is_finite(value)) return false;
+    }
+  } else if (element == ElementType::f64) {
+    for (size_t offset = 0; offset < bytes.size(); offset += size) {
+      double value = 0;
+      std::memcpy(&value, bytes.data() + offset, sizeof value);
+      if (!is_finite(value)) return false;
+    }
+  }
+  return true;
+}
+
+std::vector<NamedBuffer> Session::buffers(BufferKind kind) const {
+  std::vector<NamedBuffer> result;
+  for (const auto& [name, persistent] : persistent_) {
+    if (persistent.entry->kind != kind) continue;
+    result.push_back({name, kind, persistent.entry->element, persistent.entry->layout,
+                      const_cast<std::byte*>(persistent.bytes.data())});
+  }
+  return result;
+}
+
+std::vector<NamedBuffer> Session::weights() const {
+  std::vector<NamedBuffer> result = buffers(BufferKind::parameter);
+  const Program* eval = find("eval");
+  if (eval == nullptr) return result;
+  std::set<std::string_view> read;
+  for (const BufferEntry& buffer : eval->table->buffers) {
+    if (buffer.kind == BufferKind::state) read.insert(buffer.name);
+  }
+  for (NamedBuffer& state : buffers(BufferKind::state)) {
+    if (read.contains(state.name)) result.push_back(std::move(state));
+  }
+  std::sort(result.begin(), result.end(),
+            [](const NamedBuffer& a, const NamedBuffer& b) { return a.name < b.name; });
+  return result;
+}
+
+std::optional<std::string> Session::non_finite_parameter() const {
+  for (const NamedBuffer& buffer : buffers(BufferKind::parameter)) {
+    // All bytes in memory first, which is quick; only where that finds something the padding is
+    // told apart.
+    const auto bytes =
+        static_cast<size_t>(buffer.layout.physical_elements() * element_size(buffer.element));
+    if (all_finite({buffer.data, bytes}, buffer.element)) continue;
+    if (buffer.layout.block == 0 || !all_finite(natural_elements(buffer), buffer.element)) {
+      return buffer.name;
+    }
+  }
+  return std::nullopt;
+}
+
+std::vector<std::byte> natural_elements(const NamedBuffer& buffer) {
+  const int64_t size = element_size(buffer.element);
+  const int64_t elements = buffer.layout.natural_elements();
+  std::vector<std::byte> result(static_cast<size_t>(elements * size));
+  if (buffer.layout.block == 0) {
+    std::copy_n(buffer.data, result.size(), result.data());
+    return result;
+  }
+  for (int64_t i = 0; i < elements; ++i) {
+    std::copy_n(buffer.data + buffer.layout.physical_position(i) * size, size,
+                result.data() + i * size);
+  }
+  return result;
+}
+
+void store_natural_elements(const NamedBuffer& buffer, const std::vector<std::byte>& elements) {
+  const int64_t size = element_size(buffer.element);
+  const int64_t count = buffer.layout.natural_elements();
+  RUNTIME_CHECK(static_cast<int64_t>(elements.size()) == count * size,
+                "{}: {} bytes for {} elements", buffer.name, elements.size(), count);
+  for (int64_t i = 0; i < count; ++i) {
+    std::copy_n(elements.data() + i * size, size,
+                buffer.data + buffer.layout.physical_position(i) * size);
+  }
+}
+
+}  // namespace fusegrad::runtime
