@@ -11,8 +11,9 @@
 namespace fusegrad::ir {
 namespace {
 
-constexpr BufferKind buffer_kinds[] = {BufferKind::input, BufferKind::parameter, BufferKind::state,
-                                       BufferKind::result, BufferKind::temporary};
+constexpr BufferKind buffer_kinds[] = {BufferKind::input,     BufferKind::parameter,
+                                       BufferKind::state,     BufferKind::result,
+                                       BufferKind::temporary, BufferKind::derived};
 
 /// Whether the elements, padding included, and their bytes fit 63 bits.
 bool fits(const Buffer& buffer) {
@@ -45,6 +46,9 @@ std::string print_buffer(const Buffer& buffer) {
   if (buffer.packed_dimension >= 0) {
     text += fmt::format(" packed {} by {}", buffer.packed_dimension, buffer.packed_block);
   }
+  if (buffer.kind == BufferKind::derived) {
+    text += fmt::format(" = {} of {}", spelling(buffer.derivation), buffer.source);
+  }
   if (buffer.offset >= 0) text += fmt::format(" at {}", buffer.offset);
   return text;
 }
@@ -66,7 +70,7 @@ std::optional<Buffer> parse_buffer(TextReader& reader, int64_t batch) {
     found = true;
   }
   if (!found) {
-    reader.error_expected("input, param, state, result or buffer");
+    reader.error_expected("input, param, state, result, buffer or derived");
     return std::nullopt;
   }
   const Span span = reader.peek().span;
@@ -104,6 +108,21 @@ std::optional<Buffer> parse_buffer(TextReader& reader, int64_t batch) {
   if (!fits(buffer)) {
     reader.error(span, "the number of elements does not fit 63 bits");
     return std::nullopt;
+  }
+  if (buffer.kind == BufferKind::derived) {
+    if (!reader.expect("=")) return std::nullopt;
+    for (Derivation derivation : {Derivation::starts, Derivation::positions}) {
+      if (buffer.derivation == Derivation::none && reader.accept(spelling(derivation))) {
+        buffer.derivation = derivation;
+      }
+    }
+    if (buffer.derivation == Derivation::none) {
+      reader.error_expected("starts or positions");
+      return std::nullopt;
+    }
+    if (!reader.expect("of")) return std::nullopt;
+    buffer.source = reader.take_name("the name of an input");
+    if (reader.failed()) return std::nullopt;
   }
   if (reader.at("at")) {
     const Span offset_span = reader.take().span;

@@ -3,6 +3,7 @@
 //   param dense.w: f32[784, 10] packed 1 by 8
 //   input label: u8[rows] in 0..10
 //   buffer g: f32[rows, 10] at 5120
+//   derived label.starts: i32[11] = starts of label
 //   result objective: f32[]
 //   result loss = objective
 #pragma once

@@ -7,6 +7,7 @@
 #include <random>
 #include <utility>
 
+#include "ir/kernel/segment.h"
 #include "ir/support/check.h"
 #include "ir/tensor/statement_evaluate.h"
 
@@ -125,12 +126,19 @@ TensorValues evaluate(const KernelProgram& program, const TensorValues& given,
            uniforms.rows, program.batch);
   TensorValues buffers;
   for (const Buffer& buffer : program.buffers) {
+    if (buffer.kind == BufferKind::derived) continue;
     const bool made_here =
         buffer.kind == BufferKind::result || buffer.kind == BufferKind::temporary;
     buffers[buffer.name] = made_here
                                ? unwritten(buffer.type, sizes_at(buffer.shape, uniforms.rows))
                                : given_value({buffer.name, buffer.type, buffer.shape, buffer.range},
                                              given, uniforms.rows, precision);
+  }
+  for (const Buffer& buffer : program.buffers) {
+    if (buffer.kind != BufferKind::derived) continue;
+    TensorValue value(buffer.type, sizes_at(buffer.shape, uniforms.rows));
+    value.integers = derived_elements(buffer, buffers.at(buffer.source).integers);
+    buffers[buffer.name] = std::move(value);
   }
   for (const Launch& launch : program.launches) {
     for (size_t i = 0; i < launch.kernels.size(); ++i) {

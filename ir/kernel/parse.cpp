@@ -95,15 +95,23 @@ class Parser {
       using Kind = ScheduleAttribute::Kind;
       ScheduleAttribute attribute;
       bool found = false;
-      for (Kind kind : {Kind::tile, Kind::vector, Kind::lanes, Kind::unroll}) {
+      for (Kind kind : {Kind::tile, Kind::vector, Kind::lanes, Kind::unroll, Kind::segment}) {
         if (!found && reader_.accept(spelling(kind))) {
           attribute.kind = kind;
           found = true;
         }
       }
       if (!found) {
-        reader_.error_expected("tile, vector, lanes or unroll");
+        reader_.error_expected("tile, vector, lanes, unroll or segment");
         return false;
+      }
+      if (attribute.kind == Kind::segment) {
+        attribute.input = reader_.take_name("the name of an input");
+        if (!reader_.expect("by")) return false;
+        attribute.index = reader_.take_name("the name of an index");
+        if (reader_.failed()) return false;
+        kernel_.schedule.push_back(std::move(attribute));
+        continue;
       }
       attribute.index = reader_.take_name("the name of an index");
       Span span = reader_.peek().span;

@@ -14,8 +14,8 @@ namespace {
 std::string print_kernel(const Kernel& kernel, ScalarType real) {
   std::string schedule;
   for (const ScheduleAttribute& attribute : kernel.schedule) {
-    schedule += fmt::format("{}{} {} {}", schedule.empty() ? " schedule(" : ", ",
-                            spelling(attribute.kind), attribute.index, attribute.amount);
+    schedule += schedule.empty() ? " schedule(" : ", ";
+    schedule += attribute_text(attribute);
   }
   if (!schedule.empty()) schedule += ")";
   std::string text = fmt::format("    kernel {} rows({}){} {{\n", kernel.name,

@@ -2,6 +2,8 @@
 // Spellings and look-ups of K.
 #include "ir/kernel/program.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "ir/support/check.h"
@@ -20,6 +22,20 @@ std::string_view spelling(BufferKind kind) {
       return "result";
     case BufferKind::temporary:
       return "buffer";
+    case BufferKind::derived:
+      return "derived";
+  }
+  return "?";
+}
+
+std::string_view spelling(Derivation derivation) {
+  switch (derivation) {
+    case Derivation::none:
+      return "none";
+    case Derivation::starts:
+      return "starts";
+    case Derivation::positions:
+      return "positions";
   }
   return "?";
 }
@@ -46,8 +62,17 @@ std::string_view spelling(ScheduleAttribute::Kind kind) {
       return "lanes";
     case ScheduleAttribute::Kind::unroll:
       return "unroll";
+    case ScheduleAttribute::Kind::segment:
+      return "segment";
   }
   return "?";
+}
+
+std::string attribute_text(const ScheduleAttribute& attribute) {
+  if (attribute.kind == ScheduleAttribute::Kind::segment) {
+    return fmt::format("segment {} by {}", attribute.input, attribute.index);
+  }
+  return fmt::format("{} {} {}", spelling(attribute.kind), attribute.index, attribute.amount);
 }
 
 int64_t Buffer::physical_elements() const {

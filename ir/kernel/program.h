@@ -13,12 +13,22 @@
 
 namespace fusegrad::ir {
 
-enum class BufferKind : uint8_t { input, parameter, state, result, temporary };
-/// "input", "param", "state", "result", "buffer".
+enum class BufferKind : uint8_t { input, parameter, state, result, temporary, derived };
+/// "input", "param", "state", "result", "buffer", "derived".
 std::string_view spelling(BufferKind kind);
 
+/// What a derived buffer holds. The values of its source, an integer input of at least one
+/// dimension, are numbered in row-major order over the batch; they are sorted, equal ones in their
+/// order.
+///   starts     i32[N + 1]: element v is the number of values below v
+///   positions  i32[rows*k]: the numbers of the values in sorted order
+/// So the places where the value is v are positions[starts[v]], ..., positions[starts[v + 1] - 1].
+/// Whoever runs the program makes them, before the first launch of every step.
+enum class Derivation : uint8_t { none, starts, positions };
+std::string_view spelling(Derivation derivation);
+
 /// A tensor in memory. Text: `param dense.w: f32[784, 10] packed 0 by 8`, `buffer g: f32[rows, 10]
-/// at 5120`.
+/// at 5120`, `derived text.starts: i32[5001] = starts of text`.
 struct Buffer {
   BufferKind kind = BufferKind::temporary;
   std::string name;
@@ -31,6 +41,8 @@ struct Buffer {
   int64_t packed_block = 0;
   /// Temporaries: position in the arena in bytes, a multiple of 64; -1 before memory is planned.
   int64_t offset = -1;
+  Derivation derivation = Derivation::none;  ///< of a derived buffer, and only of it
+  std::string source;                        ///< of a derived buffer: the input
 
   /// Elements in memory at the full batch, padding included.
   int64_t physical_elements() const;
@@ -75,14 +87,19 @@ struct KernelStatement {
 ///                          the fixed tree of `vector_sum`
 ///   unroll I N   (free)    N consecutive values of own index or row I are kept in registers at
 ///   once
+///   segment X by I  (free) sums over the places where input X has the value I visit these places
+///   only, in their order, along the derived buffers of X (ir/kernel/segment.h)
 struct ScheduleAttribute {
-  enum class Kind : uint8_t { tile, vector, lanes, unroll };
+  enum class Kind : uint8_t { tile, vector, lanes, unroll, segment };
   Kind kind = Kind::tile;
   std::string index;
   int64_t amount = 1;
+  std::string input = {};  ///< of `segment`
   bool operator==(const ScheduleAttribute&) const = default;
 };
 std::string_view spelling(ScheduleAttribute::Kind kind);
+/// `tile b 8`, `segment text by q`.
+std::string attribute_text(const ScheduleAttribute& attribute);
 
 /// `kernel NAME rows(b in 0..rows, ...) schedule(tile b 8, ...) { statements }`: the row instances
 /// are independent.

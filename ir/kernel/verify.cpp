@@ -10,11 +10,13 @@
 #include <cstdint>
 #include <map>
 #include <set>
+#include <tuple>
 #include <utility>
 
 #include "ir/kernel/buffer_text.h"
 #include "ir/kernel/memory_check.h"
 #include "ir/kernel/print.h"
+#include "ir/kernel/segment.h"
 #include "ir/support/check.h"
 #include "ir/tensor/statement_rules.h"
 
@@ -109,10 +111,14 @@ class Verifier {
         mistakes.push_back("packed by a dimension or block that does not exist");
       }
     }
-    if (!buffers_
-             .emplace(buffer.name, ReadableTensor{buffer.type, buffer.shape,
-                                                  values_of_declared(buffer.type, buffer.range)})
-             .second) {
+    const std::vector<std::string> derivation = derivation_mistakes(program_.buffers, buffer);
+    mistakes.insert(mistakes.end(), derivation.begin(), derivation.end());
+    ValueRange values = values_of_declared(buffer.type, buffer.range);
+    if (buffer.kind == BufferKind::derived && derivation.empty()) {
+      const IntegerRange derived = values_of_derived(program_.buffers, buffer);
+      values = {derived.begin, derived.end - 1};
+    }
+    if (!buffers_.emplace(buffer.name, ReadableTensor{buffer.type, buffer.shape, values}).second) {
       mistakes.push_back("a buffer of that name exists");
     }
     if (mistakes.empty() && !bytes_of(buffer)) {
@@ -238,7 +244,8 @@ class Verifier {
     const bool persistent =
         buffer->kind == BufferKind::parameter || buffer->kind == BufferKind::state;
     if (statement.storage == Storage::inplace ? !persistent
-                                              : persistent || buffer->kind == BufferKind::input) {
+                                              : persistent || buffer->kind == BufferKind::input ||
+                                                    buffer->kind == BufferKind::derived) {
       mistakes.push_back(
           fmt::format("`{}` stores to {}", spelling(statement.storage), spelling(buffer->kind)));
     }
@@ -335,10 +342,9 @@ class Verifier {
         if (statement.reduction == Reduction::sum) sums.insert(binder.name);
       }
     }
-    std::set<std::pair<ScheduleAttribute::Kind, std::string>> seen;
+    std::set<std::tuple<ScheduleAttribute::Kind, std::string, std::string>> seen;
     for (const ScheduleAttribute& attribute : kernel.schedule) {
-      const std::string text =
-          fmt::format("{} {} {}", spelling(attribute.kind), attribute.index, attribute.amount);
+      const std::string text = attribute_text(attribute);
       bool fits = false;
       switch (attribute.kind) {
         case ScheduleAttribute::Kind::tile:
@@ -351,10 +357,14 @@ class Verifier {
         case ScheduleAttribute::Kind::lanes:
           fits = sums.contains(attribute.index);
           break;
+        case ScheduleAttribute::Kind::segment:
+          fits = rows.contains(attribute.index) || own.contains(attribute.index);
+          if (fits) check_segment(kernel, attribute);
+          break;
       }
       if (!fits) add("there is no index for `{}` in kernel {}", text, kernel.name);
       if (attribute.amount < 1) add("`{}` of kernel {} is below 1", text, kernel.name);
-      if (!seen.insert({attribute.kind, attribute.index}).second) {
+      if (!seen.insert({attribute.kind, attribute.index, attribute.input}).second) {
         add("`{}` stands twice in kernel {}", text, kernel.name);
       }
       if (fits) check_width(kernel, attribute, text);
@@ -432,6 +442,54 @@ class Verifier {
       add("the locals of a tile of kernel {} take {} bytes, more than {}", kernel.name, bytes,
           maximum_local_bytes);
     }
+  }
+
+  /// Some sum has the form, its buffers exist, its terms stay in their order, and the index has one
+  /// value at a time.
+  void check_segment(const Kernel& kernel, const ScheduleAttribute& attribute) {
+    using Kind = ScheduleAttribute::Kind;
+    const std::string text = attribute_text(attribute);
+    for (Derivation derivation : {Derivation::starts, Derivation::positions}) {
+      const Buffer* buffer = find_derived(program_.buffers, derivation, attribute.input);
+      if (buffer == nullptr) {
+        add("`{}` of kernel {} needs {} of `{}`", text, kernel.name, spelling(derivation),
+            attribute.input);
+      } else if (derivation == Derivation::starts && buffer->shape.size() == 1 &&
+                 largest_value(kernel, attribute.index) >= buffer->shape[0].maximum - 1) {
+        add("`{}` of kernel {}: `{}` ends before `{}` does", text, kernel.name, buffer->name,
+            attribute.index);
+      }
+    }
+    for (Kind kind : {Kind::tile, Kind::vector, Kind::unroll}) {
+      if (kernel.attribute(kind, attribute.index).value_or(1) != 1) {
+        add("`{}` of kernel {}: `{}` takes several values at once", text, kernel.name,
+            attribute.index);
+      }
+    }
+    bool used = false;
+    for (const KernelStatement& statement : kernel.statements) {
+      if (statement.value == nullptr) continue;
+      const std::optional<SegmentSum> form = segment_of(program_.buffers, kernel, statement);
+      if (!form || form->input != attribute.input || form->index != attribute.index) continue;
+      used = true;
+      for (const IndexRange& binder : statement.binders) {
+        if (!kernel.attribute(Kind::lanes, binder.name)) continue;
+        add("`{}` of kernel {}: `{}` has lanes", text, kernel.name, binder.name);
+      }
+    }
+    if (!used) add("no sum has the form of `{}` in kernel {}", text, kernel.name);
+  }
+
+  static int64_t largest_value(const Kernel& kernel, const std::string& index) {
+    int64_t largest = 0;
+    auto look = [&](const IndexRange& range) {
+      if (range.name == index) largest = range.end.maximum - 1;
+    };
+    for (const IndexRange& row : kernel.rows) look(row);
+    for (const KernelStatement& statement : kernel.statements) {
+      for (const IndexRange& own : statement.own_indices()) look(own);
+    }
+    return largest;
   }
 
   // ---- Results and memory.

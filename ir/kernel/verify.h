@@ -20,7 +20,8 @@ inline constexpr int64_t maximum_local_bytes = int64_t{1} << 22;
 ///   1. names of buffers, kernels, locals and indices are valid; buffers and kernels are unique in
 ///      the program, locals and indices in their kernel, and no local has the name of a buffer
 ///   2. buffers: sizes as in T; only integer inputs have ranges; only parameters, states and
-///      temporaries are packed, by an existing dimension
+///      temporaries are packed, by an existing dimension; derived buffers follow from an input
+///      whose declared values they cover, and nothing stores them
 ///   3. statements: rules 2 to 6 of T (ir/tensor/verify.h), with the row indices in scope; a local
 ///      has own indices only and is defined before it is read
 ///   4. every element of what is stored is stored once: the left side has every row of the kernel
@@ -35,7 +36,10 @@ inline constexpr int64_t maximum_local_bytes = int64_t{1} << 22;
 ///      row; vector: one row of the kernel, whose tile is a multiple of it; unroll: a row or an own
 ///      index; lanes: a binder of a sum that begins at 0, one for a statement. Vectors and lanes
 ///      have 2, 4, 8, ... 64 elements. What is written out side by side and the memory of the
-///      locals of a tile are limited (the constants above)
+///      locals of a tile are limited (the constants above);
+///      segment: a row or own index that takes one value at a time, some sum without lanes has the
+///      form, and the input's derived buffers exist and cover the index's values
+///      (ir/kernel/segment.h)
 ///   9. the temporaries' places in the arena are good, if memory is planned (memory_check.h)
 ///  10. results are result buffers; one loss at most, a real of rank 0 like every metric
 /// Returns the violations in words, each with the kernel and statement it is in; empty: the program

@@ -10,6 +10,7 @@
 #include <optional>
 #include <set>
 
+#include "ir/kernel/segment.h"
 #include "ir/loop/print.h"
 #include "ir/range_analysis.h"
 
@@ -90,6 +91,10 @@ class AddressChecker {
   ValueRange values_of(const LoopParameter& parameter) const {
     if (parameter.name == row_list_name) return {0, INT32_MAX};
     const Buffer* buffer = buffers_.find(parameter.name);
+    if (buffer != nullptr && buffer->kind == BufferKind::derived) {
+      const IntegerRange values = values_of_derived(program_.buffers, *buffer);
+      return {values.begin, values.end - 1};
+    }
     if (buffer != nullptr && buffer->range) return {buffer->range->begin, buffer->range->end - 1};
     return range_of_type(parameter.type);
   }

@@ -9,6 +9,7 @@
 #include <numeric>
 #include <utility>
 
+#include "ir/kernel/segment.h"
 #include "ir/loop/machine.h"
 #include "ir/loop/print.h"
 #include "ir/support/check.h"
@@ -30,6 +31,56 @@ namespace {
 /// Elements of one sample of an input: all dimensions but the rows.
 int64_t bytes_at_batch(const Buffer& buffer) {
   return buffer.physical_elements() * byte_size(buffer.type);
+}
+
+/// The values of an input of integers over the rows of the batch, row by row.
+Result<std::vector<int64_t>> batch_values(const Buffer& input, std::span<const std::byte> column,
+                                          std::span<const int32_t> rows) {
+  const int64_t in_a_row = element_count(input.shape).value_or(0) / input.shape[0].maximum;
+  const int64_t size = byte_size(input.type);
+  std::vector<int64_t> values;
+  for (const int32_t row : rows) {
+    if (row < 0 || (row + 1) * in_a_row * size > static_cast<int64_t>(column.size())) {
+      return Error{fmt::format("row {} of `{}` is not resident", row, input.name)};
+    }
+    for (int64_t i = 0; i < in_a_row; ++i) {
+      const std::byte* element = column.data() + (row * in_a_row + i) * size;
+      int32_t value = static_cast<uint8_t>(*element);
+      if (input.type == ScalarType::i32) std::memcpy(&value, element, sizeof value);
+      values.push_back(value);
+    }
+  }
+  return values;
+}
+
+/// Fills the derived buffers.
+Status derive(const LoopProgram& program, LoopMemory& memory, int64_t row_count) {
+  for (size_t i = 0; i < program.buffers.size(); ++i) {
+    const Buffer& buffer = program.buffers[i];
+    if (buffer.kind != BufferKind::derived) continue;
+    const Buffer* source = program.find_buffer(buffer.source);
+    FG_CHECK(source != nullptr && memory.buffers.size() == program.buffers.size(),
+             "`{}` follows from nothing", buffer.name);
+    if (static_cast<int64_t>(memory.row_list.size()) < row_count) {
+      return Error{
+          fmt::format("the row list has {} of {} rows", memory.row_list.size(), row_count)};
+    }
+    auto values =
+        batch_values(*source, memory.buffers[static_cast<size_t>(source - program.buffers.data())],
+                     memory.row_list.first(static_cast<size_t>(row_count)));
+    if (!values) return values.error();
+    const std::vector<int64_t> elements = derived_elements(buffer, *values);
+    const std::span<std::byte> bytes = memory.buffers[i];
+    if (bytes.size() < elements.size() * sizeof(int32_t)) {
+      return Error{fmt::format("`{}` has {} elements, the memory given holds {}", buffer.name,
+                               elements.size(), bytes.size() / sizeof(int32_t))};
+    }
+    for (size_t e = 0; e < elements.size(); ++e) {
+      const auto element = static_cast<int32_t>(elements[e]);
+      std::memcpy(bytes.data() + e * sizeof element, &element, sizeof element);
+    }
+  }
+  return success();
 }
 
 }  // namespace
@@ -177,6 +228,8 @@ Status LoopEvaluator::run_tasks(Compiled& compiled, LoopMemory& memory, const Un
 
 Status LoopEvaluator::run(LoopMemory& memory, const Uniforms& uniforms, const LoopOrder& order) {
   FG_CHECK(order.pieces > 0, "{} pieces", order.pieces);
+  Status derived = derive(*program_, memory, uniforms.rows);
+  if (!derived) return derived;
   for (const LoopLaunch& launch : program_->launches) {
     std::vector<std::string> functions = launch.functions;
     if (order.reverse) std::reverse(functions.begin(), functions.end());

@@ -22,8 +22,8 @@ namespace fusegrad::ir {
 using LoopUniforms = Uniforms;
 
 /// What a program works on: for each of its buffers, in its order, bytes that the caller owns.
-/// Temporaries whose offsets overlap share bytes. `row_list` holds the rows of the batch: element
-/// (b, ...) of an input belongs to sample row_list[b].
+/// Temporaries whose offsets overlap share bytes; derived buffers are filled by run(). `row_list`
+/// holds the rows of the batch: element (b, ...) of an input belongs to sample row_list[b].
 struct LoopMemory {
   std::vector<std::span<std::byte>> buffers;
   std::span<int32_t> row_list;
@@ -83,7 +83,7 @@ class LoopEvaluator {
   /// the statement and the address. After a failure memory holds what was stored until then.
   Status run(LoopMemory& memory, const Uniforms& uniforms, const LoopOrder& order = {});
 
-  /// Runs tasks [begin, end) of one function (it must exist).
+  /// Runs tasks [begin, end) of one function (it must exist), on derived buffers as they are.
   Status run_function(std::string_view function, LoopMemory& memory, const Uniforms& uniforms,
                       int64_t begin, int64_t end);
 

@@ -17,6 +17,7 @@
 #include "ir/expr_types.h"
 #include "ir/kernel/buffer_index.h"
 #include "ir/kernel/memory_check.h"
+#include "ir/kernel/segment.h"
 #include "ir/loop/address_check.h"
 #include "ir/loop/parse.h"
 #include "ir/loop/print.h"
@@ -183,6 +184,9 @@ class FunctionVerifier {
       }
       const bool is_input = buffer->kind == BufferKind::input;
       if (is_input && parameter.written) add("the input `{}` is mutable", parameter.name);
+      if (buffer->kind == BufferKind::derived && parameter.written) {
+        add("the derived buffer `{}` is mutable", parameter.name);
+      }
       if (parameter.elements < (is_input ? -1 : 0) ||
           parameter.elements > buffer->physical_elements()) {
         add("`{}` has {} elements as a parameter and {} as a buffer", parameter.name,
@@ -492,6 +496,9 @@ class ProgramVerifier {
         add("`{}` is no name of a buffer", buffer.name);
       }
       if (!names.insert(buffer.name).second) add("there are two buffers `{}`", buffer.name);
+      for (const std::string& mistake : derivation_mistakes(program_.buffers, buffer)) {
+        add("`{}`: {}", buffer.name, mistake);
+      }
       if (!bytes_of(buffer)) {
         add("the number of bytes of `{}` does not fit 63 bits", buffer.name);
       }

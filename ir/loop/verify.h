@@ -28,9 +28,10 @@ struct AddressCount {
 ///   1. names are valid; buffers and functions are unique; launches, results and parameters name
 ///      what exists; the temporaries' places in the arena are good (ir/kernel/memory_check.h)
 ///   2. a parameter has the type of its buffer, and its elements or fewer (-1 for an input only);
-///      `row_list` is i32, read only, with an element for every row
-///   3. within a launch, what one function writes no other one uses; inputs and `row_list` are
-///      never written
+///      `row_list` is i32, read only, with an element for every row; derived buffers follow from
+///      what they name (ir/kernel/segment.h)
+///   3. within a launch, what one function writes no other one uses; inputs, derived buffers
+///      and `row_list` are never written
 ///   4. names of variables are defined before use and hide no other variable; only a `var` is
 ///      assigned, with a value of its type; memory is a parameter or a stack array above
 ///   5. types are exact (ir/expr_types.h), lanes 1 to 64; addresses are i64; what is loaded and

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "ir/kernel/segment.h"
 #include "ir/passes/addressing.h"
 #include "ir/support/check.h"
 
@@ -48,6 +49,10 @@ std::optional<Interval> ExpressionLowering::value_range(const Expr& node) const 
   const Buffer* buffer = buffers_.find(node.name);
   if (buffer == nullptr) return std::nullopt;
   if (buffer->range) return with_else({buffer->range->begin, buffer->range->end - 1});
+  if (buffer->kind == BufferKind::derived) {
+    const IntegerRange values = values_of_derived(program_.buffers, *buffer);
+    return with_else({values.begin, values.end - 1});
+  }
   if (buffer->type == ScalarType::u8) return with_else({0, 255});
   return std::nullopt;
 }

@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 
+#include "ir/kernel/segment.h"
 #include "ir/passes/lower_expression.h"
 #include "ir/passes/passes.h"
 #include "ir/support/check.h"
@@ -64,7 +65,13 @@ class KernelLowering {
       auto visit = [&](const Expr& node) {
         if (node.op == Op::read) used.insert(node.name);
       };
-      if (statement.condition != nullptr) walk(statement.condition, visit);
+      ExprRef condition = statement.condition;
+      if (auto form = segment_of(program_.buffers, kernel_, statement)) {
+        condition = form->condition;
+        used.insert(derived(Derivation::starts, *form).name);
+        used.insert(derived(Derivation::positions, *form).name);
+      }
+      if (condition != nullptr) walk(condition, visit);
       walk(statement.value, visit);
       if (statement.storage != Storage::local) written.insert(statement.name);
     }
@@ -359,6 +366,46 @@ class KernelLowering {
     }
   }
 
+  // ---- Sums in segment form.
+
+  const Buffer& derived(Derivation derivation, const SegmentSum& form) const {
+    const Buffer* buffer = find_derived(program_.buffers, derivation, form.input);
+    FG_CHECK(buffer != nullptr, "`{}` has no {}", form.input, spelling(derivation));
+    return *buffer;
+  }
+
+  /// Opens the loop over the places where the input has the index's value, and gives the binders of
+  /// the place their values. The points share the index: verified.
+  void open_segment(const KernelStatement& statement, const SegmentSum& form, const Point& point) {
+    const Buffer& starts = derived(Derivation::starts, form);
+    const Buffer& positions = derived(Derivation::positions, form);
+    const int64_t places = positions.shape[0].maximum;
+    enter(point);
+    auto bound = [&](const ExprRef& value) {
+      ExprRef start = lowering_.lower(make_read(starts.name, starts.type, {value}));
+      builder_.set_range(start, {0, places});
+      return start;
+    };
+    ExprRef index = make_index(form.index);
+    ExprRef begin = bound(index);
+    ExprRef end = bound(make_binary(Op::add, index, make_integer(1)));
+    ExprRef at = builder_.open_for("segment", begin, end, {0, places - 1});
+    ExprRef rest = lowering_.lower(make_read(positions.name, positions.type, {at}));
+    builder_.set_range(rest, {0, places - 1});
+    // The place's digits, the last one first.
+    for (size_t b = form.first_binder + form.binders; b-- > form.first_binder;) {
+      const IndexRange& binder = statement.binders[b];
+      const int64_t extent = binder.end.maximum;
+      ExprRef digit = rest;
+      if (b > form.first_binder) {
+        digit = builder_.bind(make_binary(Op::modulo, rest, make_integer(extent)), binder.name);
+        rest = builder_.bind(make_binary(Op::floor_divide, rest, make_integer(extent)), "rest");
+      }
+      if (digit->op == Op::variable) builder_.set_range(digit, {0, extent - 1});
+      lowering_.set_index(binder.name, digit);
+    }
+  }
+
   // ---- Reductions.
 
   /// The running values of one point: the accumulator, and for argmax and argmin the position and
@@ -410,6 +457,7 @@ class KernelLowering {
       }
       accumulators.push_back(accumulator);
     }
+    segment_ = segment_of(program_.buffers, kernel_, statement);
     write_binders(statement, 0, points, accumulators, lanes);
     for (size_t p = 0; p < points.size(); ++p) {
       enter(points[p]);
@@ -437,6 +485,12 @@ class KernelLowering {
         enter(points[p]);
         accumulate(statement, accumulators[p]);
       }
+      return;
+    }
+    if (segment_ && at == segment_->first_binder) {
+      open_segment(statement, *segment_, points[0]);
+      write_binders(statement, at + segment_->binders, points, accumulators, lanes);
+      builder_.close();
       return;
     }
     const IndexRange& binder = statement.binders[at];
@@ -494,8 +548,9 @@ class KernelLowering {
     int width = lowering_.lanes();
     ExprRef tail = lowering_.guard();
     ExprRef condition = tail;
-    if (statement.condition != nullptr) {
-      ExprRef holds = lowering_.lower_wide(statement.condition);
+    const ExprRef& where = segment_ ? segment_->condition : statement.condition;
+    if (where != nullptr) {
+      ExprRef holds = lowering_.lower_wide(where);
       condition =
           tail == nullptr ? holds : builder_.bind(make_binary(Op::logical_and, tail, holds), "c");
     }
@@ -575,6 +630,7 @@ class KernelLowering {
   LoopBuilder builder_;
   ExpressionLowering lowering_;
   std::vector<Row> rows_;
+  std::optional<SegmentSum> segment_;  ///< of the reduction that is written
   std::string vector_row_;
   int width_ = 1;
   int64_t tile_elements_ = 1;

@@ -57,10 +57,17 @@ TensorProgram simplify(const TensorProgram& program, RuleCounts* counts = nullpt
 /// fused or not.
 KernelProgram group(const TensorProgram& program);
 
+/// What the schedule is told.
+struct ScheduleOptions {
+  /// A sum over the places where an input has the value v compares every place with v while there
+  /// are no more values than this; otherwise it runs along the sorted places.
+  int64_t most_compared_values = 32;
+};
+
 /// K to K: schedule attributes on every kernel, packed layouts on parameters and states, the same
-/// for all programs of the module (they share these buffers). Index names become unique within each
-/// kernel.
-KernelModule schedule(const KernelModule& module);
+/// for all programs of the module (they share these buffers), derived buffers for sums in segment
+/// form. Index names become unique within each kernel.
+KernelModule schedule(const KernelModule& module, const ScheduleOptions& options = {});
 
 /// K to K: offsets for temporaries so that buffers with overlapping lives do not overlap; arena
 /// size.

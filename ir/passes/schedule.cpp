@@ -6,6 +6,7 @@
 #include <set>
 
 #include "ir/kernel/buffer_index.h"
+#include "ir/kernel/segment.h"
 #include "ir/linear_form.h"
 #include "ir/passes/addressing.h"
 #include "ir/passes/fold.h"
@@ -32,7 +33,9 @@ struct Access {
 /// One kernel under study.
 class KernelStudy {
  public:
-  KernelStudy(const BufferIndex& buffers, const Kernel& kernel) : buffers_(buffers) {
+  KernelStudy(const KernelProgram& program, const BufferIndex& buffers, const Kernel& kernel,
+              const ScheduleOptions& options)
+      : buffers_(buffers) {
     for (const IndexRange& row : kernel.rows) add(row);
     for (const KernelStatement& statement : kernel.statements) {
       for (const KernelIndex& index : statement.indices) {
@@ -40,7 +43,23 @@ class KernelStudy {
       }
       for (const IndexRange& binder : statement.binders) add(binder);
     }
+    for (const KernelStatement& statement : kernel.statements) {
+      for (SegmentSum& form : segment_forms(program.buffers, statement)) {
+        if (!is_worth_sorting(form, options)) continue;
+        segment_indices_.insert(form.index);
+        segments_.emplace(&statement, std::move(form));
+        break;
+      }
+    }
   }
+
+  /// The sum's segment form, if it is to run so; otherwise null.
+  const SegmentSum* segment(const KernelStatement& statement) const {
+    auto found = segments_.find(&statement);
+    return found == segments_.end() ? nullptr : &found->second;
+  }
+  /// An index that has one value at a time, because some sum runs along its sorted places.
+  bool is_alone(const std::string& index) const { return segment_indices_.contains(index); }
 
   int64_t extent(const std::string& index) const { return extents_.at(index); }
   bool depends_on_rows(const std::string& index) const { return over_rows_.contains(index); }
@@ -133,6 +152,18 @@ class KernelStudy {
   }
 
  private:
+  /// Comparing takes a pass over all places for each value. The positions must fit an i32, and the
+  /// values must be the index's, so that sorting costs no more than the rows do.
+  bool is_worth_sorting(const SegmentSum& form, const ScheduleOptions& options) const {
+    const Buffer& input = *buffers_.find(form.input);
+    const std::optional<IntegerRange> values = declared_values(input);
+    const std::optional<int64_t> places = element_count(input.shape);
+    return (input.type == ScalarType::u8 || input.type == ScalarType::i32) && values &&
+           values->begin >= 0 && values->end <= extent(form.index) && places &&
+           *places < INT32_MAX && extent(form.index) < INT32_MAX &&
+           extent(form.index) > options.most_compared_values && !over_rows_.contains(form.index);
+  }
+
   void add(const IndexRange& range) {
     extents_[range.name] = std::max<int64_t>(1, range.end.maximum - range.begin);
     if (range.end.depends_on_rows()) over_rows_.insert(range.name);
@@ -142,6 +173,8 @@ class KernelStudy {
   const BufferIndex& buffers_;
   std::map<std::string, int64_t> extents_;
   std::set<std::string> over_rows_;
+  std::map<const KernelStatement*, SegmentSum> segments_;
+  std::set<std::string> segment_indices_;
   IndexRanges ranges_;
 };
 
@@ -156,7 +189,7 @@ int64_t largest_divisor(int64_t number, int64_t limit) {
 /// better.
 std::optional<std::string> lanes_binder(const KernelStudy& study, const Kernel& kernel,
                                         const KernelStatement& statement) {
-  if (!study.is_long_sum(statement)) return std::nullopt;
+  if (!study.is_long_sum(statement) || study.segment(statement) != nullptr) return std::nullopt;
   int64_t best_row = 0;
   for (const IndexRange& row : kernel.rows) {
     if (study.extent(row.name) < vector_width) continue;
@@ -193,7 +226,7 @@ VectorChoice choose_vectors(const KernelStudy& study, const Kernel& kernel, bool
   int64_t best_extent = 0;
   for (const IndexRange& row : kernel.rows) {
     int64_t extent = study.extent(row.name);
-    if (extent < vector_width) continue;
+    if (extent < vector_width || study.is_alone(row.name)) continue;
     int64_t score = 0;
     for (size_t s = 0; s < kernel.statements.size(); ++s) {
       if (choice.lanes.contains(s)) continue;
@@ -210,13 +243,13 @@ VectorChoice choose_vectors(const KernelStudy& study, const Kernel& kernel, bool
 }
 
 /// Packs each parameter and state along the dimension that most bytes of vector accesses run along.
-void choose_layouts(KernelModule& module) {
+void choose_layouts(KernelModule& module, const ScheduleOptions& options) {
   std::map<std::string, std::map<int, int64_t>> votes;
   for (const KernelProgram& program : module.programs) {
     const BufferIndex buffers(program.buffers);
     for (const Launch& launch : program.launches) {
       for (const Kernel& kernel : launch.kernels) {
-        KernelStudy study(buffers, kernel);
+        KernelStudy study(program, buffers, kernel, options);
         VectorChoice choice = choose_vectors(study, kernel, false);
         for (size_t s = 0; s < kernel.statements.size(); ++s) {
           auto lanes = choice.lanes.find(s);
@@ -288,9 +321,10 @@ RegisterTile register_tile(int64_t vector_extent, int64_t partner_extent) {
   return best;
 }
 
-void schedule_kernel(const BufferIndex& buffers, Kernel& kernel) {
+void schedule_kernel(const KernelProgram& program, const BufferIndex& buffers, Kernel& kernel,
+                     const ScheduleOptions& options) {
   kernel.schedule.clear();
-  KernelStudy study(buffers, kernel);
+  KernelStudy study(program, buffers, kernel, options);
   VectorChoice choice = choose_vectors(study, kernel, true);
   std::map<std::string, int64_t> tile;
   std::map<std::string, int64_t> unroll;
@@ -299,6 +333,7 @@ void schedule_kernel(const BufferIndex& buffers, Kernel& kernel) {
     int64_t room = maximum_accumulators;
     std::vector<IndexRange> own = kernel.statements[s].own_indices();
     for (size_t i = own.size(); i-- > 0 && room > 1;) {
+      if (study.is_alone(own[i].name)) continue;
       int64_t amount = largest_divisor(study.extent(own[i].name), room);
       if (amount > 1) unroll[own[i].name] = amount;
       room /= amount;
@@ -312,23 +347,29 @@ void schedule_kernel(const BufferIndex& buffers, Kernel& kernel) {
       std::string partner;
       bool partner_is_row = false;
       for (const KernelIndex& index : statement.indices) {
-        if (index.is_row ||
+        if (index.is_row || study.is_alone(index.range.name) ||
             (!partner.empty() && study.extent(index.range.name) <= study.extent(partner)))
           continue;
         partner = index.range.name;
       }
       if (partner.empty()) {
         for (const IndexRange& row : kernel.rows) {
-          if (row.name == *choice.row || study.depends_on_rows(row.name)) continue;
+          if (row.name == *choice.row || study.depends_on_rows(row.name) ||
+              study.is_alone(row.name)) {
+            continue;
+          }
           if (partner.empty() || study.extent(row.name) > study.extent(partner)) partner = row.name;
           partner_is_row = true;
         }
       }
-      if (partner.empty()) continue;
+      // A sum along sorted places has no partner to share its loads with; more vectors share the
+      // places.
+      if (partner.empty() && study.segment(statement) == nullptr) continue;
       bool fixed = !choice.lanes.empty() || tile[*choice.row] != vector_width;
       int64_t vector_extent =
           fixed || study.depends_on_rows(*choice.row) ? vector_width : study.extent(*choice.row);
-      RegisterTile registers = register_tile(vector_extent, study.extent(partner));
+      RegisterTile registers =
+          register_tile(vector_extent, partner.empty() ? 1 : study.extent(partner));
       if (!fixed) tile[*choice.row] = registers.vectors * vector_width;
       if (registers.partners > 1) (partner_is_row ? tile : unroll)[partner] = registers.partners;
     }
@@ -342,22 +383,71 @@ void schedule_kernel(const BufferIndex& buffers, Kernel& kernel) {
   if (choice.row) add(Kind::vector, *choice.row, vector_width);
   for (const auto& [s, binder] : choice.lanes) add(Kind::lanes, binder, vector_width);
   for (const KernelStatement& statement : kernel.statements) {
+    const SegmentSum* form = study.segment(statement);
+    if (form == nullptr) continue;
+    // One that is there already may fit, too.
+    if (segment_of(program.buffers, kernel, statement)) continue;
+    kernel.schedule.push_back({Kind::segment, form->index, 1, form->input});
+  }
+  for (const KernelStatement& statement : kernel.statements) {
     for (const IndexRange& own : statement.own_indices()) {
       if (unroll.contains(own.name)) add(Kind::unroll, own.name, unroll[own.name]);
     }
   }
 }
 
+/// Removes derived buffers and adds those that the kernels' segment sums need.
+void derive_buffers(KernelProgram& program) {
+  std::erase_if(program.buffers,
+                [](const Buffer& buffer) { return buffer.kind == BufferKind::derived; });
+  std::map<std::string, int64_t> values;  // by input
+  for (const Launch& launch : program.launches) {
+    for (const Kernel& kernel : launch.kernels) {
+      for (const KernelStatement& statement : kernel.statements) {
+        auto form = segment_of(program.buffers, kernel, statement);
+        if (!form) continue;
+        auto use = [&](const IndexRange& range) {
+          if (range.name != form->index) return;
+          int64_t& known = values[form->input];
+          known = std::max(known, range.end.maximum);
+        };
+        for (const IndexRange& row : kernel.rows) use(row);
+        for (const IndexRange& own : statement.own_indices()) use(own);
+      }
+    }
+  }
+  for (const auto& [input, count] : values) {
+    for (Derivation derivation : {Derivation::starts, Derivation::positions}) {
+      Buffer buffer;
+      buffer.kind = BufferKind::derived;
+      buffer.derivation = derivation;
+      buffer.source = input;
+      buffer.type = ScalarType::i32;
+      buffer.name = input + "." + std::string(spelling(derivation));
+      while (program.find_buffer(buffer.name) != nullptr) buffer.name += "'";
+      const Shape& shape = program.find_buffer(input)->shape;
+      if (derivation == Derivation::starts) {
+        buffer.shape = {Extent::number(count + 1)};
+      } else {
+        const int64_t places = element_count(shape).value_or(0);
+        buffer.shape = {Extent::of_rows(program.batch, places / program.batch)};
+      }
+      program.buffers.push_back(std::move(buffer));
+    }
+  }
+}
+
 }  // namespace
 
-KernelModule schedule(const KernelModule& module) {
+KernelModule schedule(const KernelModule& module, const ScheduleOptions& options) {
   KernelModule result = module;
-  choose_layouts(result);
+  choose_layouts(result, options);
   for (KernelProgram& program : result.programs) {
     const BufferIndex buffers(program.buffers);
     for (Launch& launch : program.launches) {
-      for (Kernel& kernel : launch.kernels) schedule_kernel(buffers, kernel);
+      for (Kernel& kernel : launch.kernels) schedule_kernel(program, buffers, kernel, options);
     }
+    derive_buffers(program);
   }
   return result;
 }

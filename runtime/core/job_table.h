@@ -53,6 +53,8 @@ enum class BufferKind : uint8_t {
   state,      ///< like a parameter, but an optimizer's or layer's state
   result,     ///< written by the program, read by the host after the step; two copies take turns
   temporary,  ///< lies in the arena at `arena_offset`
+  starts,     ///< i32[N + 1]: element v is the number of the batch's values of `source` below v
+  positions,  ///< i32, the places of these values, sorted by value, equal ones in their order
 };
 
 struct BufferEntry {
@@ -61,6 +63,7 @@ struct BufferEntry {
   ElementType element = ElementType::f32;
   Layout layout;             ///< of an input: the shape of ONE row
   int64_t arena_offset = 0;  ///< bytes, a multiple of 64
+  std::string source = {};   ///< of starts and positions: the input, whose values lie in 0..N
 };
 
 /// Values that every kernel can see; the order is part of the calling convention.

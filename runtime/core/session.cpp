@@ -184,12 +184,19 @@ PassResult Session::run_pass(const Program& program, const Split& split, const R
     }
     Uniforms own = uniforms;
     Plan plan;
+    // One thread sorts the next step's places before it begins this step's launches: their barriers
+    // lie between the sorting and its readers, and those of the step before between the last
+    // readers of these buffers and the sorting. Thread 0 has the results to read, so it is another.
+    const bool sorts = thread == thread_count - 1 && !program.sorted.empty();
+    if (sorts && order.steps > 0) program.sort_inputs(split, order, 0);
+    if (!program.sorted.empty()) team_.barrier();
     for (int64_t step = 0; step < end_before.step.load(std::memory_order_relaxed); ++step) {
       std::vector<void*>& set = pointers[step % 2];
       for (const int index : program.row_lists) set[index] = const_cast<int32_t*>(order.list(step));
       own.rows = order.rows(step);
       own.step = uniforms.step + (counts_steps ? step : 0);
       plan.prepare(*program.table, own.rows, thread, thread_count);
+      if (sorts && step + 1 < order.steps) program.sort_inputs(split, order, step + 1);
       run_launches(plan, set.data(), own);
       if (thread == 0) after_step(step, set, thread_count);
     }

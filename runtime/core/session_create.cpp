@@ -104,6 +104,20 @@ Expected<std::unique_ptr<Session>> Session::create(const JobTable& job, ThreadTe
             program.results[copy].push_back(std::move(*memory));
           }
           break;
+        case BufferKind::starts:
+        case BufferKind::positions: {
+          RUNTIME_CHECK(buffer.element == ElementType::i32 && buffer.layout.block == 0,
+                        "derived buffer {}", buffer.name);
+          for (size_t copy = 0; copy < 2; ++copy) {
+            const int64_t bytes = buffer_bytes(buffer);
+            std::optional<AlignedBytes> memory = AlignedBytes::zeroed(bytes);
+            if (!memory) return no_memory(quoted(buffer.name), bytes);
+            program.pointers[copy][index] = memory->data();
+            program.results[copy].push_back(std::move(*memory));
+          }
+          program.add_sorted(job, static_cast<int>(index));
+          break;
+        }
         case BufferKind::temporary:
           RUNTIME_CHECK(
               buffer.arena_offset >= 0 && buffer.arena_offset % AlignedBytes::alignment == 0 &&
@@ -113,6 +127,7 @@ Expected<std::unique_ptr<Session>> Session::create(const JobTable& job, ThreadTe
           break;
       }
     }
+    program.check_sorted(job);
     for (size_t i = 0; i < table.results.size(); ++i) {
       const ResultEntry& result = table.results[i];
       RUNTIME_CHECK(result.buffer >= 0 && result.buffer < static_cast<int>(table.buffers.size()) &&

@@ -33,6 +33,22 @@ struct Session::Program {
   };
   std::vector<InputPointer> inputs;
   std::vector<int> row_lists;
+  /// The places of an input's values, sorted for every step; buffer indices, -1 where no kernel
+  /// wants them.
+  struct SortedInput {
+    size_t input = 0;  ///< index into JobTable::inputs and Split::columns
+    int starts = -1;
+    int positions = -1;
+  };
+  std::vector<SortedInput> sorted;
+
+  /// A buffer of starts or positions.
+  void add_sorted(const JobTable& job, int buffer);
+  /// That the table keeps what sorting relies on; otherwise our bug.
+  void check_sorted(const JobTable& job) const;
+  /// Sorts the places of a step's batch into the buffers of that step.
+  void sort_inputs(const Split& split, const RowOrder& order, int64_t step) const;
+
   int loss = -1;             ///< buffer index, -1 when the program measures none
   std::vector<int> metrics;  ///< indices into ProgramTable::results
   std::vector<int> parts;    ///< of metrics: indices into ProgramTable::results

@@ -48,8 +48,8 @@ std::optional<ElementType> element_type(ir::ScalarType type) {
   return std::nullopt;
 }
 
-BufferKind buffer_kind(ir::BufferKind kind) {
-  switch (kind) {
+BufferKind buffer_kind(const ir::Buffer& buffer) {
+  switch (buffer.kind) {
     case ir::BufferKind::input:
       return BufferKind::input;
     case ir::BufferKind::parameter:
@@ -60,8 +60,11 @@ BufferKind buffer_kind(ir::BufferKind kind) {
       return BufferKind::result;
     case ir::BufferKind::temporary:
       return BufferKind::temporary;
+    case ir::BufferKind::derived:
+      return buffer.derivation == ir::Derivation::starts ? BufferKind::starts
+                                                         : BufferKind::positions;
   }
-  FG_UNREACHABLE("buffer kind {}", static_cast<int>(kind));
+  FG_UNREACHABLE("buffer kind {}", static_cast<int>(buffer.kind));
 }
 
 Error no_such_element(const ir::Buffer& buffer) {
@@ -84,7 +87,7 @@ Result<BufferEntry> buffer_entry(const ir::Buffer& buffer) {
   if (!element) return no_such_element(buffer);
   BufferEntry entry;
   entry.name = buffer.name;
-  entry.kind = buffer_kind(buffer.kind);
+  entry.kind = buffer_kind(buffer);
   entry.element = *element;
   if (buffer.kind == ir::BufferKind::input) {
     if (buffer.packed_dimension >= 0) {
@@ -104,6 +107,7 @@ Result<BufferEntry> buffer_entry(const ir::Buffer& buffer) {
     FG_CHECK(buffer.offset >= 0, "memory of `{}` is not planned", buffer.name);
     entry.arena_offset = buffer.offset;
   }
+  entry.source = buffer.source;
   return entry;
 }
 

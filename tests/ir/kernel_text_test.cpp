@@ -131,7 +131,7 @@ TEST(KernelText, MistakesAreNamedAndLocated) {
   EXPECT_EQ(mistake("\nnothing"),
             "2:1: expected a buffer, arena, launch, result or `}`, found `nothing`");
   EXPECT_EQ(mistake("launch { kernel k rows(b in 0..rows) schedule(twist b 2) { } }"),
-            "1:81: expected tile, vector, lanes or unroll, found `twist`");
+            "1:81: expected tile, vector, lanes, unroll or segment, found `twist`");
   EXPECT_EQ(mistake("launch { kernel k rows(b in 0..rows) schedule(tile b 0) { } }"),
             "1:88: the number of a schedule attribute is at least 1");
   EXPECT_EQ(kernel_mistake("out x[b]: f32 = y[b]"), "2:17: there is no `y` here");

@@ -270,7 +270,7 @@ class Check {
   Failure kernels() {
     if (!proved_) return std::nullopt;
     kernels_.programs = {group(simplify(init_)), group(simple_)};
-    kernels_ = schedule(kernels_);
+    kernels_ = schedule(kernels_, schedule_options());
     for (KernelProgram& program : kernels_.programs) program = plan_memory(program);
     for (const KernelProgram& program : kernels_.programs) {
       if (Failure failure = verified("kernels", verify(program), program)) return failure;
@@ -281,6 +281,47 @@ class Check {
                         auto parsed = parse_kernel_module(sources, file, diagnostics);
                         return parsed ? print(*parsed) : "";
                       });
+  }
+
+  /// Half of the programs run every sum that can along sorted places, however few values there are.
+  ScheduleOptions schedule_options() const {
+    ScheduleOptions options;
+    if (seed_ % 4 < 2) options.most_compared_values = 0;
+    return options;
+  }
+
+  /// Sums along sorted places have the bits of those that compare.
+  Failure compared(const LoopProgram& loops, const TensorValues& given,
+                   const ir::Uniforms& uniforms) {
+    KernelProgram program = kernels_.programs[1];
+    int64_t removed = 0;
+    for (Launch& launch : program.launches) {
+      for (Kernel& kernel : launch.kernels) {
+        removed += static_cast<int64_t>(
+            std::erase_if(kernel.schedule, [](const ScheduleAttribute& attribute) {
+              return attribute.kind == ScheduleAttribute::Kind::segment;
+            }));
+      }
+    }
+    if (removed == 0) return std::nullopt;
+    const LoopProgram comparing = expand_functions(lower_to_loops(program));
+    if (Failure failure = verified_loops("comparing loops", comparing, true)) return failure;
+    Execution first(loops);
+    Execution second(comparing);
+    for (Execution* execution : {&first, &second}) {
+      execution->put(given, false);
+      Status ran = execution->evaluator.run(execution->evaluated.view(), uniforms);
+      if (!ran) return ProgramFailure{"comparing loops run", ran.error().message};
+    }
+    for (const Buffer& buffer : loops.buffers) {
+      if (buffer.kind == BufferKind::temporary) continue;
+      const auto expected = second.evaluated.bytes(buffer.name);
+      const auto ours = first.evaluated.bytes(buffer.name);
+      if (std::memcmp(expected.data(), ours.data(), ours.size()) == 0) continue;
+      return ProgramFailure{"segments and comparisons",
+                            fmt::format("{} differs\n{}", buffer.name, print(program))};
+    }
+    return std::nullopt;
   }
 
   /// Grouped kernels and single ones, both in f64 and in orders that must not matter, equal T.
@@ -470,6 +511,9 @@ class Check {
       if (number == 1) {
         if (Failure failure = unfused_loops(given, uniforms)) return failure;
       }
+      if (number <= 2) {
+        if (Failure failure = compared(loops, given, uniforms)) return failure;
+      }
     }
     return std::nullopt;
   }
@@ -479,7 +523,7 @@ class Check {
   Failure unfused_loops(const TensorValues& given, const ir::Uniforms& uniforms) {
     KernelModule module;
     module.programs = {unfused_};
-    module = schedule(module);
+    module = schedule(module, schedule_options());
     const LoopProgram loops = expand_functions(lower_to_loops(plan_memory(module.programs[0])));
     if (Failure failure = verified_loops("unfused loops", loops, true)) return failure;
     Execution execution(loops);

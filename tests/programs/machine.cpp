@@ -5,7 +5,9 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "ir/kernel/segment.h"
 #include "runtime/core/job_table.h"
+#include "runtime/core/sorted_places.h"
 
 namespace fusegrad::test {
 namespace {
@@ -20,6 +22,27 @@ runtime::Layout layout_of(const Buffer& buffer) {
     layout.block = buffer.packed_block;
   }
   return layout;
+}
+
+/// Fills the derived buffers as the runtime does.
+void sort_inputs(const LoopProgram& loops, AlignedMemory& memory,
+                 std::span<const int32_t> row_list) {
+  auto integers = [&](const std::string& name) {
+    const std::span<std::byte> bytes = memory.bytes(name);
+    return std::span(reinterpret_cast<int32_t*>(bytes.data()), bytes.size() / sizeof(int32_t));
+  };
+  for (const Buffer& starts : loops.buffers) {
+    if (starts.derivation != Derivation::starts) continue;
+    const Buffer& input = *loops.find_buffer(starts.source);
+    const Buffer& positions = *find_derived(loops.buffers, Derivation::positions, input.name);
+    runtime::BatchOfIntegers batch;
+    batch.column = memory.bytes(input.name).data();
+    batch.element =
+        input.type == ScalarType::u8 ? runtime::ElementType::u8 : runtime::ElementType::i32;
+    batch.row_elements = positions.shape[0].per_row;
+    batch.rows = row_list;
+    runtime::sort_places(batch, integers(starts.name), integers(positions.name));
+  }
 }
 
 }  // namespace
@@ -110,6 +133,7 @@ void run_machine_code(const LoopProgram& loops, const runtime::CompiledProgram& 
   }
   const runtime::Uniforms given{uniforms.rows, uniforms.step, uniforms.epoch, uniforms.steps,
                                 uniforms.seed};
+  sort_inputs(loops, memory, row_list.first(static_cast<size_t>(uniforms.rows)));
   team.run([&](int thread, int threads) {
     for (const LoopLaunch& launch : loops.launches) {
       for (const std::string& name : launch.functions) {
