@@ -99,7 +99,7 @@ class Transfer {
     value = static_cast<Enumeration>(number);
   }
   void field(ElementType& value) { enumerator(value, ElementType::f64); }
-  void field(BufferKind& value) { enumerator(value, BufferKind::temporary); }
+  void field(BufferKind& value) { enumerator(value, BufferKind::positions); }
   void field(ResultKind& value) { enumerator(value, ResultKind::smallest); }
   void field(LastBatch& value) { enumerator(value, LastBatch::keep); }
   void field(Target::Comparison& value) { enumerator(value, Target::Comparison::greater_equal); }
@@ -146,7 +146,9 @@ class Transfer {
 
   void field(Extent& e) { fields(e.constant, e.per_row); }
   void field(Layout& l) { fields(l.shape, l.blocked_dimension, l.block); }
-  void field(BufferEntry& b) { fields(b.name, b.kind, b.element, b.layout, b.arena_offset); }
+  void field(BufferEntry& b) {
+    fields(b.name, b.kind, b.element, b.layout, b.arena_offset, b.source);
+  }
   void field(TaskDimension& t) { fields(t.extent, t.tile); }
   void field(KernelEntry& k) { fields(k.name, k.tasks); }
   void field(LaunchEntry& l) { fields(l.kernels); }
