@@ -3,6 +3,7 @@
 // own.
 #include <fmt/format.h>
 
+#include <set>
 #include <utility>
 
 #include "frontend/elaborator.h"
@@ -380,7 +381,10 @@ std::vector<Value> Elaborator::instantiate(const ast::Layer& layer, const ast::E
     return nothing;
   }
   std::vector<Formal> formals;
+  std::set<std::string_view> names;
   for (const ast::LayerParameter& parameter : layer.parameters) {
+    // Of a name that is given twice the parser has told.
+    if (!names.insert(parameter.name.text).second) return nothing;
     formals.push_back({parameter.name.text, parameter.default_value.has_value()});
   }
   std::optional<std::vector<const ast::Argument*>> actual =

@@ -325,14 +325,14 @@ class TrainReader {
         (e.binary == BinaryOperator::less || e.binary == BinaryOperator::less_equal ||
          e.binary == BinaryOperator::greater || e.binary == BinaryOperator::greater_equal);
     if (!is_comparison || e.operands[0].kind != ExpressionKind::name) {
-      report_value(entry, "a metric that is compared with a number", "such as `accuracy >= 0.9`");
+      report_value(entry, "a metric that is compared with a number", "such as `loss <= 0.1`");
       return;
     }
     Value value = elaborator_.evaluate_constant(e.operands[1]);
     if (value.is_error()) return;
     std::optional<double> threshold = real_number(value);
     if (!threshold) {
-      report_value(entry, "a metric that is compared with a number", "such as `accuracy >= 0.9`");
+      report_value(entry, "a metric that is compared with a number", "such as `loss <= 0.1`");
       return;
     }
     settings.target = Target{e.operands[0].name.text, e.binary, *threshold, e.operands[0].span};

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The counters of the simplification rules as text.
 #include "ir/simplify_rules.h"
 
 #include <fmt/format.h>

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # What takes longer than the tests: clang-tidy, the address and undefined-behaviour sanitizers over the whole suite, the thread
-# sanitizer over the runtime. Prints the time of each part; the first failure ends the run.
+# sanitizer over the runtime, random programs that nobody has tried yet. Prints the time of each part; the first failure ends the
+# run.
 set -eu
 cd "$(dirname "$0")/.."
 jobs=$(nproc)
@@ -39,5 +40,17 @@ start_part 'thread sanitizer'
 cmake --preset tsan
 cmake --build --preset tsan --parallel "$jobs" --target test_runtime core_alone
 ctest --preset tsan --parallel "$jobs" -R '^(runtime|house\.core_alone)'
+
+# The seeds follow from the commit: other programs for each, the same ones when it is tried again.
+commit=$(git rev-parse --short=7 HEAD 2>/dev/null || date +%s)
+first=$((0x$commit % 100000000 * 1000))
+start_part "random programs from seed $first on"
+processes=
+for part_of_seeds in $(seq "$jobs"); do
+  FUSEGRAD_VERIFY=each build/random_programs --seed $((first + 500 * (part_of_seeds - 1))) --count 500 \
+    --seconds $((300 / jobs)) &
+  processes="$processes $!"
+done
+for process in $processes; do wait "$process"; done
 
 finish_part

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The signature and attributes of generated functions, and the call of a body that several kernels
+// share.
 #include "codegen/cpu/function_frame.h"
 
 #include <llvm/IR/ConstantRange.h>

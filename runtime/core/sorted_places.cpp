@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Counting sort of the integers of a batch.
 #include "runtime/core/sorted_places.h"
 
 #include <algorithm>

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/driver/program.h"
 #include "tests/driver/tool.h"
 
 namespace fusegrad::test {
@@ -88,6 +89,14 @@ TEST(Segments, AnEmbeddingLearnsWithTheBitsOfComparing) {
   EXPECT_THAT(kernels, Not(HasSubstr("segment")));
   write_file(folder + "/compare.kernels", kernels);
   EXPECT_TRUE(weights({"--from", folder + "/compare.kernels"}) == expected);
+
+  // A shipped trainer sorts as well.
+  const ToolRun built = run_tool({"build", folder + "/m.fg", "-o", folder + "/trainer"});
+  ASSERT_EQ(built.exit_code, 0) << built.errors;
+  const ToolRun shipped =
+      run_program(folder + "/trainer", {"--data", folder, "--save", folder + "/shipped"});
+  EXPECT_EQ(shipped.exit_code, 0) << shipped.errors;
+  EXPECT_TRUE(read_file(folder + "/shipped") == expected);
 }
 
 }  // namespace
