@@ -131,7 +131,7 @@ class Transfer {
     auto index = static_cast<uint8_t>(value.index());
     byte(index, std::variant_size_v<ReaderValue> - 1);
     if constexpr (reading) alternative<0>(value, index);
-    std::visit([this](auto& content) { field(content); }, value);
+    std::visit([this](auto& content) { this->field(content); }, value);
   }
   template <size_t candidate>
   static void alternative(ReaderValue& value, size_t index) {

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <ostream>
 #include <string>
 
 #include "ir/kernel/print.h"
@@ -95,6 +96,11 @@ struct Case {
   const char* term;
   int spread;  ///< values that occur: 0 one only, 1 some, 2 all
 };
+
+/// What a failing test shows; without it, the bytes of pointers.
+void PrintTo(const Case& c, std::ostream* out) {
+  *out << c.values << " values, " << c.input << ", where " << c.where << ": " << c.term;
+}
 
 class SegmentBits : public testing::TestWithParam<Case> {};
 
