@@ -165,6 +165,11 @@ constexpr std::array passes = {
            return on_tensor_programs(level, "tensor.opt",
                                      [&](ir::TensorProgram& p) { p = ir::simplify(p, &counts); });
          }},
+    Pass{"recompute", "tensor -> tensor.opt, what backward computes again instead of reading it",
+         [](const Level& level, ir::RuleCounts& /*counts*/) {
+           return on_tensor_programs(level, "tensor.opt",
+                                     [](ir::TensorProgram& p) { p = ir::recompute(p).program; });
+         }},
     Pass{"group", "tensor -> kernels", run_group},
     Pass{"schedule", "kernels -> kernels, schedule attributes and layouts", run_schedule},
     Pass{"plan-memory", "kernels -> kernels, arena offsets", run_plan_memory},

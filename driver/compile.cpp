@@ -61,6 +61,16 @@ class Compiler {
       }
       return true;
     });
+    verify(result_.tensor_opt, "tensor.opt");
+    // What backward needs of forward is kept or computed again, whichever is cheaper.
+    step("recompute", [&] {
+      for (ir::TensorProgram& program : result_.tensor_opt.programs) {
+        ir::RecomputeResult chosen = ir::recompute(program);
+        program = std::move(chosen.program);
+        result_.save_remarks.emplace_back(program.name, std::move(chosen.remarks));
+      }
+      return true;
+    });
     if (!replace_from_file(Stage::tensor_opt)) return std::nullopt;
     verify(result_.tensor_opt, "tensor.opt");
     if (request_.until == Stage::tensor_opt) return std::move(result_);

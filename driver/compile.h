@@ -12,6 +12,7 @@
 #include "frontend/elaborate.h"
 #include "ir/kernel/program.h"
 #include "ir/loop/program.h"
+#include "ir/passes/passes.h"
 #include "ir/support/diagnostics.h"
 #include "ir/tensor/program.h"
 #include "runtime/jit/job_builder.h"
@@ -39,6 +40,8 @@ struct Compilation {
   ir::TensorModule tensor;
   ir::TensorModule tensor_grad;
   ir::TensorModule tensor_opt;
+  /// What backward reads of forward, and how it gets it; by program.
+  std::vector<std::pair<std::string, std::vector<ir::SaveRemark>>> save_remarks;
   ir::KernelModule kernels;
   ir::LoopModule loops;
   runtime::CompiledJob code;

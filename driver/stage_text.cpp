@@ -81,17 +81,25 @@ std::string stage_text(const Compilation& compilation, Stage stage, const std::s
 std::string fusion_remarks(const Compilation& compilation, const SourceManager& sources,
                            const std::string& program) {
   std::string text;
+  auto place = [&](const Span& origin) -> std::string {
+    if (!origin.valid()) return "";
+    LineColumn at = sources.position(origin.file, origin.begin);
+    return fmt::format(" ({}:{}:{})", sources.name(origin.file), at.line, at.column);
+  };
+  for (const auto& [name, remarks] : compilation.save_remarks) {
+    if (!program.empty() && name != program) continue;
+    for (const ir::SaveRemark& remark : remarks) {
+      text +=
+          fmt::format("{}: {} for backward: {}: {}{}\n", name, remark.tensor,
+                      remark.stored ? "stored" : "not stored", remark.reason, place(remark.origin));
+    }
+  }
   for (const ir::KernelProgram& candidate : compilation.kernels.programs) {
     if (!program.empty() && candidate.name != program) continue;
     for (const ir::FusionRemark& remark : candidate.remarks) {
-      std::string place;
-      if (remark.origin.valid()) {
-        LineColumn at = sources.position(remark.origin.file, remark.origin.begin);
-        place = fmt::format(" ({}:{}:{})", sources.name(remark.origin.file), at.line, at.column);
-      }
       text +=
           fmt::format("{}: {} -> {}: {}: {}{}\n", candidate.name, remark.producer, remark.consumer,
-                      remark.fused ? "fused" : "not fused", remark.reason, place);
+                      remark.fused ? "fused" : "not fused", remark.reason, place(remark.origin));
     }
   }
   return text;

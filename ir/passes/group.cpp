@@ -343,12 +343,15 @@ std::vector<size_t> launch_levels(const Grouping& grouping, const Dependences& d
 
 }  // namespace
 
-KernelProgram group(const TensorProgram& input) {
-  TensorProgram program = separate_roots(input);
+GroupedProgram group_in_steps(const TensorProgram& input) {
+  GroupedProgram grouped;
+  grouped.separated = separate_roots(input);
+  const TensorProgram& program = grouped.separated;
   Dependences order = dependences(program);
-  Grouping grouping = group_rows(program, order, GroupingLimits{});
+  grouped.grouping = group_rows(program, order, GroupingLimits{});
+  const Grouping& grouping = grouped.grouping;
 
-  KernelProgram result;
+  KernelProgram& result = grouped.kernels;
   result.name = program.name;
   result.batch = program.batch;
   result.real = program.real;
@@ -390,7 +393,9 @@ KernelProgram group(const TensorProgram& input) {
     buffer.shape = source.shape();
     result.buffers.push_back(std::move(buffer));
   }
-  return result;
+  return grouped;
 }
+
+KernelProgram group(const TensorProgram& program) { return group_in_steps(program).kernels; }
 
 }  // namespace fusegrad::ir

@@ -14,8 +14,6 @@ namespace {
 /// How much larger than a tile a reader's independent extents are: work that a tile shares is not
 /// repeated.
 constexpr int64_t reuse_tile = 64;
-/// Instructions that one byte of saved memory traffic is worth.
-constexpr int64_t instructions_per_byte = 10;
 /// Expressions beyond this size are not grown further: they would bloat every later stage.
 constexpr int64_t maximum_inlined_nodes = 400;
 

@@ -52,6 +52,28 @@ TensorModule split_metrics(const TensorModule& module);
 /// statements removed. Idempotent. `counts`, if given, gets the applications of rules.
 TensorProgram simplify(const TensorProgram& program, RuleCounts* counts = nullptr);
 
+/// What became of a forward tensor that backward reads.
+struct SaveRemark {
+  std::string tensor;
+  bool stored = false;
+  std::string reason;
+  Span origin;
+};
+struct RecomputeResult {
+  TensorProgram program;
+  std::vector<SaveRemark> remarks;  ///< in the order of the statements
+};
+
+/// T to T, for a simplified program with loss and updates (others come back as they are): chooses
+/// which forward tensors are stored for backward, by a minimum cut over bytes and instructions, and
+/// writes the expressions of the others into backward's statements. Where an output's comparison
+/// answers for its input (the sign of a ReLU), the input is not kept. Sums are never repeated.
+/// Afterwards every value has the same bits, and no step has more memory traffic, more bytes of
+/// temporaries in use or more launches than without the pass: `group` and `schedule` are asked, and
+/// a choice that would break this is not made. `simplify` would undo part of it (it shares equal
+/// statements and may round merged expressions otherwise), so it comes before.
+RecomputeResult recompute(const TensorProgram& program);
+
 /// T to K: statements grouped by row space (move 2), groups put into launches (move 3). Nothing is
 /// scheduled yet, no memory is planned. `remarks` says for each producer-consumer pair why it was
 /// fused or not.

@@ -54,4 +54,12 @@ struct Grouping {
 Grouping group_rows(const TensorProgram& program, const Dependences& dependences,
                     const GroupingLimits& limits);
 
+/// What `group` does, with its steps: for passes that ask how a program would be grouped.
+struct GroupedProgram {
+  TensorProgram separated;  ///< the program, and after its statements copies that roots need
+  Grouping grouping;        ///< of `separated`
+  KernelProgram kernels;
+};
+GroupedProgram group_in_steps(const TensorProgram& program);
+
 }  // namespace fusegrad::ir

@@ -50,6 +50,9 @@ void visit_reads(const TensorStatement& statement, const std::function<void(cons
 void rewrite_statement(TensorStatement& statement,
                        const std::function<ExprRef(const ExprRef&)>& change);
 
+/// Instructions that one byte of saved memory traffic is worth.
+inline constexpr int64_t instructions_per_byte = 10;
+
 /// Estimated instructions per evaluation: 1 for arithmetic, 4 for division and roots, 16 for
 /// exponentials and the like, 24 for random numbers. Index arithmetic is not counted.
 int64_t instruction_weight(const ExprRef& e);

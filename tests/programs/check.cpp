@@ -76,7 +76,7 @@ class Check {
 
   Failure run() {
     return all({&Check::forward_text, &Check::derivative, &Check::gradient, &Check::optimizer,
-                &Check::rewrites, &Check::kernels, &Check::fusion, &Check::loops,
+                &Check::rewrites, &Check::saves, &Check::kernels, &Check::fusion, &Check::loops,
                 &Check::initial_values, &Check::training});
   }
 
@@ -263,6 +263,53 @@ class Check {
       return ProgramFailure{"simplify twice", print(simple_) + "\nbecame\n" + print(again)};
     }
     return tensor_text("tensor.opt", TensorModule{{simple_}});
+  }
+
+  /// What backward computes again has the same bits as what was stored: on T in f64, and after
+  /// scheduling on L in f32. From here on, the program is the one without what is not stored.
+  Failure saves() {
+    if (!proved_) return std::nullopt;
+    const TensorProgram stored = simple_;
+    simple_ = recompute(stored).program;
+    if (print(simple_) == print(stored)) return std::nullopt;
+    coverage_.count("rewrite: recompute");
+    if (Failure f = verified("tensor.opt", verify(simple_, tensor_rules_at("tensor.opt")), simple_))
+      return f;
+    const ir::Uniforms uniforms = uniforms_of(stored, 2);
+    const TensorValues given = random_values(stored, uniforms.rows, seed_);
+    const TensorValues expected = evaluate(stored, given, uniforms, Precision::all_f64);
+    const TensorValues values = evaluate(simple_, given, uniforms, Precision::all_f64);
+    for (const TensorResult& result : simple_.results) {
+      if (!equal_numbers(expected.at(result.tensor), values.at(result.tensor)))
+        return ProgramFailure{"recompute", result.label + "\n" + print(simple_)};
+    }
+    const std::map<std::string, TensorValue> before = after_one_step(stored, given, uniforms);
+    const std::map<std::string, TensorValue> after = after_one_step(simple_, given, uniforms);
+    if (before.empty() || before.size() != after.size())
+      return ProgramFailure{"recompute, run on L", print(simple_)};
+    for (const auto& [name, value] : after) {
+      if (equal_numbers(before.at(name), value)) continue;
+      return ProgramFailure{"recompute, bits on L",
+                            name + "\n" + print(stored) + "\nbecame\n" + print(simple_)};
+    }
+    return tensor_text("tensor.opt", TensorModule{{simple_}});
+  }
+
+  /// Results, parameters and states after a step on L.
+  std::map<std::string, TensorValue> after_one_step(const TensorProgram& program,
+                                                    const TensorValues& given,
+                                                    const ir::Uniforms& uniforms) {
+    const KernelModule module = schedule(KernelModule{{group(program)}});
+    const LoopProgram loops = expand_functions(lower_to_loops(plan_memory(module.programs[0])));
+    Execution execution(loops);
+    execution.put(given, false);
+    std::map<std::string, TensorValue> values;
+    if (!execution.evaluator.run(execution.evaluated.view(), uniforms)) return values;
+    for (const Buffer& buffer : loops.buffers) {
+      if (buffer.kind == BufferKind::temporary || buffer.kind == BufferKind::input) continue;
+      values[buffer.name] = execution.get(buffer.name, uniforms.rows);
+    }
+    return values;
   }
 
   // ---- K

@@ -24,6 +24,7 @@ struct ProgramFailure {
 ///   the gradient agrees with f64 differences (where the program is small enough to afford it)
 ///   each rewrite of T, and all of them, stay within f64's rounding of what was written
 ///   simplified programs are not changed by simplifying again
+///   what backward computes again, not stores, leaves every bit of a step as it was
 ///   K in f64 equals T in f64, and grouped programs equal those with a kernel for every statement
 ///   for some steps, with full and short batches: L's evaluator stays within the computed bound on
 ///   f32's error, with and without fusion; machine code equals it bit for bit with 1 and with 3
