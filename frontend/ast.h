@@ -289,6 +289,14 @@ struct Layer {
   std::vector<LayerParameter> parameters;
   std::vector<LayerOutput> outputs;
   std::vector<Statement> body;
+
+  /// Of a parameter that does not parse, the parser has told; nobody can call the layer.
+  bool has_whole_parameters() const {
+    for (const LayerParameter& parameter : parameters) {
+      if (parameter.kind == LayerParameterKind::tensor && !parameter.type) return false;
+    }
+    return true;
+  }
 };
 
 /// optimizer name(parameters) for p, g { body }, or gradient name(parameters) for g { body }

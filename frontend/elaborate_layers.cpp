@@ -380,6 +380,7 @@ std::vector<Value> Elaborator::instantiate(const ast::Layer& layer, const ast::E
                .note("a layer that calls itself ends only if a `when` ends it"));
     return nothing;
   }
+  if (!layer.has_whole_parameters()) return nothing;
   std::vector<Formal> formals;
   std::set<std::string_view> names;
   for (const ast::LayerParameter& parameter : layer.parameters) {
