@@ -3,7 +3,18 @@
 // and messages.
 #include "frontend/ast.h"
 
+#include <set>
+
 namespace fusegrad::frontend::ast {
+
+bool Layer::has_good_parameters() const {
+  std::set<std::string_view> names;
+  for (const LayerParameter& parameter : parameters) {
+    if (!names.insert(parameter.name.text).second) return false;
+    if (parameter.kind == LayerParameterKind::tensor && !parameter.type) return false;
+  }
+  return true;
+}
 
 std::string_view spelling(BinaryOperator op) {
   switch (op) {

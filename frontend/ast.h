@@ -290,13 +290,9 @@ struct Layer {
   std::vector<LayerOutput> outputs;
   std::vector<Statement> body;
 
-  /// Of a parameter that does not parse, the parser has told; nobody can call the layer.
-  bool has_whole_parameters() const {
-    for (const LayerParameter& parameter : parameters) {
-      if (parameter.kind == LayerParameterKind::tensor && !parameter.type) return false;
-    }
-    return true;
-  }
+  /// False if a parameter does not parse or a name is given twice: the parser has told, and nobody
+  /// can call the layer.
+  bool has_good_parameters() const;
 };
 
 /// optimizer name(parameters) for p, g { body }, or gradient name(parameters) for g { body }

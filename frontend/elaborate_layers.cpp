@@ -3,7 +3,6 @@
 // own.
 #include <fmt/format.h>
 
-#include <set>
 #include <utility>
 
 #include "frontend/elaborator.h"
@@ -380,12 +379,9 @@ std::vector<Value> Elaborator::instantiate(const ast::Layer& layer, const ast::E
                .note("a layer that calls itself ends only if a `when` ends it"));
     return nothing;
   }
-  if (!layer.has_whole_parameters()) return nothing;
+  if (!layer.has_good_parameters()) return nothing;
   std::vector<Formal> formals;
-  std::set<std::string_view> names;
   for (const ast::LayerParameter& parameter : layer.parameters) {
-    // Of a name that is given twice the parser has told.
-    if (!names.insert(parameter.name.text).second) return nothing;
     formals.push_back({parameter.name.text, parameter.default_value.has_value()});
   }
   std::optional<std::vector<const ast::Argument*>> actual =

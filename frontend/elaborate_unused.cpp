@@ -277,7 +277,6 @@ class UnusedDefinitions {
   }
 
   void check_layer(const ast::Layer& layer) {
-    if (!layer.has_whole_parameters()) return;
     using Guess = Elaborator::SizeGuess;
     const std::vector<Extent> two = {Extent::number(6), Extent::number(4)};
     // Sizes without a common factor, sizes that divide each other, equal sizes: for what a layer
