@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 
 #include "ir/kernel/buffer_text.h"
 
@@ -83,9 +82,25 @@ std::optional<int64_t> bytes_of(const Buffer& buffer) {
   return bytes;
 }
 
+namespace {
+
 bool same_memory(const Buffer& a, const Buffer& b) {
   return a.kind == b.kind && a.type == b.type && a.shape == b.shape &&
          a.packed_dimension == b.packed_dimension && a.packed_block == b.packed_block;
+}
+
+}  // namespace
+
+void SharedMemoryCheck::add(const std::string& program, const std::vector<Buffer>& buffers,
+                            std::vector<std::string>& violations) {
+  for (const Buffer& buffer : buffers) {
+    if (buffer.kind != BufferKind::parameter && buffer.kind != BufferKind::state) continue;
+    auto [other, is_new] = first_.try_emplace(buffer.name, &buffer, program);
+    if (!is_new && !same_memory(*other->second.first, buffer)) {
+      violations.push_back(fmt::format("`{}` of program {} is laid out otherwise than in {}",
+                                       buffer.name, program, other->second.second));
+    }
+  }
 }
 
 std::vector<TouchedBuffers> touched_buffers(const KernelProgram& program) {
@@ -159,7 +174,7 @@ MemoryPeak memory_peak(const KernelProgram& program) {
   const std::map<std::string, Use, std::less<>> uses = uses_of(touched_buffers(program));
   std::vector<int64_t> coming(program.launches.size(), 0);
   std::vector<int64_t> leaving(program.launches.size(), 0);
-  auto add = [](int64_t& sum, int64_t bytes) { sum = checked_add(sum, bytes).value_or(INT64_MAX); };
+  auto add = [](int64_t& sum, int64_t bytes) { sum = saturating_add(sum, bytes); };
   for (const Buffer& buffer : program.buffers) {
     auto use = uses.find(buffer.name);
     if (buffer.kind != BufferKind::temporary || use == uses.end()) continue;

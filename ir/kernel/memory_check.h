@@ -4,9 +4,11 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ir/kernel/program.h"
@@ -20,8 +22,18 @@ inline constexpr int64_t arena_alignment = 64;
 /// fit 63 bits or the buffer is packed by what does not exist.
 std::optional<int64_t> bytes_of(const Buffer& buffer);
 
-/// Whether two buffers may be the same memory in two programs: kind, type, shape and layout.
-bool same_memory(const Buffer& a, const Buffer& b);
+/// Parameters and states are one memory for all programs of a module: remembers those of the
+/// programs that it is shown, in order, and says where a later one disagrees about kind, type,
+/// shape or layout.
+class SharedMemoryCheck {
+ public:
+  void add(const std::string& program, const std::vector<Buffer>& buffers,
+           std::vector<std::string>& violations);
+
+ private:
+  /// By buffer, with the program that declared it first. Refers to the lists that were shown.
+  std::map<std::string, std::pair<const Buffer*, std::string>> first_;
+};
 
 /// Names of all buffers that a launch reads or writes. Its kernels run at the same time or in any
 /// order, so all of them are in use together.

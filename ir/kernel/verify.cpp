@@ -539,7 +539,7 @@ std::vector<std::string> verify(const KernelProgram& program) { return Verifier(
 std::vector<std::string> verify(const KernelModule& module) {
   std::vector<std::string> violations;
   std::set<std::string> names;
-  std::map<std::string, std::pair<const Buffer*, std::string>> shared;
+  SharedMemoryCheck shared;
   for (const KernelProgram& program : module.programs) {
     std::vector<std::string> name_mistakes;
     check_name(program.name, name_mistakes);
@@ -550,14 +550,7 @@ std::vector<std::string> verify(const KernelModule& module) {
     for (const std::string& violation : verify(program)) {
       violations.push_back(fmt::format("program {}: {}", program.name, violation));
     }
-    for (const Buffer& buffer : program.buffers) {
-      if (buffer.kind != BufferKind::parameter && buffer.kind != BufferKind::state) continue;
-      auto [other, is_new] = shared.try_emplace(buffer.name, &buffer, program.name);
-      if (!is_new && !same_memory(*other->second.first, buffer)) {
-        violations.push_back(fmt::format("`{}` of program {} is laid out otherwise than in {}",
-                                         buffer.name, program.name, other->second.second));
-      }
-    }
+    shared.add(program.name, program.buffers, violations);
   }
   return violations;
 }

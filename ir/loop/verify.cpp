@@ -394,7 +394,7 @@ class FunctionVerifier {
     if (stack.elements < 1) return add("a stack array of {} elements", stack.elements);
     if (memory_.contains(stack.name)) return add("there is memory `{}` already", stack.name);
     const std::optional<int64_t> bytes = checked_multiply(stack.elements, byte_size(stack.type));
-    stack_bytes_ = checked_add(stack_bytes_, bytes.value_or(INT64_MAX)).value_or(INT64_MAX);
+    stack_bytes_ = saturating_add(stack_bytes_, bytes.value_or(INT64_MAX));
     memory_[stack.name] = {stack.type, true};
     stacks_.push_back(stack.name);
   }
@@ -597,7 +597,7 @@ std::vector<std::string> verify(const LoopProgram& program, bool expanded, Addre
 std::vector<std::string> verify(const LoopModule& module, bool expanded) {
   std::vector<std::string> violations;
   std::set<std::string> names;
-  std::map<std::string, std::pair<const Buffer*, std::string>> shared;
+  SharedMemoryCheck shared;
   for (const LoopProgram& program : module.programs) {
     if (!names.insert(program.name).second) {
       violations.push_back(fmt::format("there are two programs `{}`", program.name));
@@ -605,14 +605,7 @@ std::vector<std::string> verify(const LoopModule& module, bool expanded) {
     for (std::string& violation : verify(program, expanded)) {
       violations.push_back(fmt::format("program {}: {}", program.name, violation));
     }
-    for (const Buffer& buffer : program.buffers) {
-      if (buffer.kind != BufferKind::parameter && buffer.kind != BufferKind::state) continue;
-      auto [other, is_new] = shared.try_emplace(buffer.name, &buffer, program.name);
-      if (!is_new && !same_memory(*other->second.first, buffer)) {
-        violations.push_back(fmt::format("`{}` of program {} is laid out otherwise than in {}",
-                                         buffer.name, program.name, other->second.second));
-      }
-    }
+    shared.add(program.name, program.buffers, violations);
   }
   return violations;
 }
