@@ -69,6 +69,13 @@ struct IntegerRange {
 /// Checked 64-bit arithmetic: nothing on overflow.
 std::optional<int64_t> checked_add(int64_t a, int64_t b);
 std::optional<int64_t> checked_multiply(int64_t a, int64_t b);
+/// For counts and costs, which are not negative: INT64_MAX on overflow.
+inline int64_t saturating_add(int64_t a, int64_t b) {
+  return checked_add(a, b).value_or(INT64_MAX);
+}
+inline int64_t saturating_multiply(int64_t a, int64_t b) {
+  return checked_multiply(a, b).value_or(INT64_MAX);
+}
 /// Division and remainder that round toward minus infinity (the language's `//` and `%`); b > 0.
 int64_t floor_divide(int64_t a, int64_t b);
 int64_t floor_modulo(int64_t a, int64_t b);

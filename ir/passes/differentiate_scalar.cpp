@@ -237,10 +237,6 @@ class MarkStripper {
   std::unordered_map<const Expr*, std::pair<ExprRef, ExprRef>> memo_;
 };
 
-}  // namespace
-
-namespace {
-
 bool has_marks(const Expr& e) {
   if (e.op == Op::stop_gradient || e.op == Op::custom) return true;
   return std::any_of(e.operands.begin(), e.operands.end(),

@@ -67,8 +67,7 @@ class Readers {
 int64_t elements(const std::vector<IndexRange>& indices) {
   int64_t count = 1;
   for (const IndexRange& index : indices) {
-    count = checked_multiply(count, std::max<int64_t>(1, index.end.maximum - index.begin))
-                .value_or(INT64_MAX);
+    count = saturating_multiply(count, std::max<int64_t>(1, index.end.maximum - index.begin));
   }
   return count;
 }
@@ -95,11 +94,10 @@ int64_t evaluations(const TensorStatement& reader, const Use& use, int64_t map_e
     for (const IndexRange& index : *list) {
       if (used.contains(index.name)) continue;
       int64_t extent = index.end.maximum - index.begin;
-      repeats =
-          checked_multiply(repeats, (extent + reuse_tile - 1) / reuse_tile).value_or(INT64_MAX);
+      repeats = saturating_multiply(repeats, (extent + reuse_tile - 1) / reuse_tile);
     }
   }
-  return checked_multiply(map_elements, repeats).value_or(INT64_MAX);
+  return saturating_multiply(map_elements, repeats);
 }
 
 /// A single reader that is itself a map over as many points evaluates the map exactly once per
@@ -144,12 +142,11 @@ std::optional<SimplifyRule> rule_for(const TensorProgram& program,
   const int64_t points = elements(map.indices);
   int64_t total = 0;
   for (const Use& use : uses) {
-    total = checked_add(total, evaluations(program.statements[use.reader], use, points))
-                .value_or(INT64_MAX);
+    total = saturating_add(total, evaluations(program.statements[use.reader], use, points));
   }
   int64_t bytes_saved = byte_size(map.type) * points * static_cast<int64_t>(1 + uses.size());
-  const bool is_cheap = checked_multiply(weight, total - points).value_or(INT64_MAX) <=
-                        instructions_per_byte * bytes_saved;
+  const bool is_cheap =
+      saturating_multiply(weight, total - points) <= instructions_per_byte * bytes_saved;
   return is_cheap ? std::optional(SimplifyRule::inline_cheap) : std::nullopt;
 }
 

@@ -129,7 +129,7 @@ class KernelLowering {
       if (statement.reduction == Reduction::argmax || statement.reduction == Reduction::argmin) {
         int64_t points = 1;
         for (const IndexRange& binder : statement.binders) {
-          points = checked_multiply(points, binder.end.maximum - binder.begin).value_or(INT64_MAX);
+          points = saturating_multiply(points, binder.end.maximum - binder.begin);
         }
         memory.range = IntegerRange{0, points};
       }
@@ -169,8 +169,7 @@ class KernelLowering {
     }
     int64_t count = 1;
     for (const TaskDimension& dimension : function_.tasks) {
-      count = checked_multiply(count, tiles(dimension.extent.maximum, dimension.tile))
-                  .value_or(INT64_MAX);
+      count = saturating_multiply(count, tiles(dimension.extent.maximum, dimension.tile));
     }
     ExprRef task = builder_.open_for("task", make_variable("begin", {ScalarType::i64}),
                                      make_variable("end", {ScalarType::i64}), {0, count - 1});

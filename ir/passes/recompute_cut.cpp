@@ -17,9 +17,6 @@ constexpr int64_t maximum_nodes = 200;
 /// A sum of so many points may run in lanes, in an order that depends on what it reads.
 constexpr int64_t long_sum = 16;
 
-int64_t plus(int64_t a, int64_t b) { return checked_add(a, b).value_or(INT64_MAX); }
-int64_t times(int64_t a, int64_t b) { return checked_multiply(a, b).value_or(INT64_MAX); }
-
 bool is_random(const ExprRef& e) {
   bool found = false;
   walk(e, [&](const Expr& node) { found = found || node.op == Op::rand || node.op == Op::normal; });
@@ -35,7 +32,7 @@ bool takes_expression(const TensorStatement& reader, const Expr& read) {
   // products is a chain of fused multiply-adds: a product that was stored was rounded before.
   int64_t points = 1;
   for (const IndexRange& binder : reader.binders)
-    points = times(points, std::max<int64_t>(0, binder.end.maximum - binder.begin));
+    points = saturating_multiply(points, std::max<int64_t>(0, binder.end.maximum - binder.begin));
   const bool is_whole_value = reader.value->op == Op::read && reader.value->name == read.name;
   return points < long_sum && !is_whole_value;
 }
@@ -81,7 +78,8 @@ class Planner {
       visit_reads(map, [&](const Expr& read) {
         auto source = step_.number.find(read.name);
         if (source == step_.number.end()) return;
-        if (is_candidate(source->second)) nodes_[i] = plus(nodes_[i], nodes_[source->second]);
+        if (is_candidate(source->second))
+          nodes_[i] = saturating_add(nodes_[i], nodes_[source->second]);
         // A tensor that is read with an `else` inside of the expression must be there.
         if (read.has_else) guarded_.insert(source->second);
       });
@@ -113,19 +111,21 @@ class Planner {
     for (size_t i = count_; i-- > 0;) {
       if (step_.late[i]) continue;
       for (const CrossRead& demand : step_.demands[i]) {
-        evaluations_[i] = plus(evaluations_[i], evaluation_points(statement(demand.reader)));
+        evaluations_[i] =
+            saturating_add(evaluations_[i], evaluation_points(statement(demand.reader)));
       }
       if (!is_candidate(i) || evaluations_[i] == 0) continue;
       visit_reads(statement(i), [&](const Expr& read) {
         auto source = step_.number.find(read.name);
         if (source == step_.number.end()) return;
-        evaluations_[source->second] = plus(evaluations_[source->second], evaluations_[i]);
+        evaluations_[source->second] =
+            saturating_add(evaluations_[source->second], evaluations_[i]);
       });
     }
   }
 
   int64_t instructions(size_t i) const {
-    return times(instruction_weight(statement(i).value), evaluations_[i]);
+    return saturating_multiply(instruction_weight(statement(i).value), evaluations_[i]);
   }
 
   /// A function of coordinates alone: nothing but the statement itself would have to be kept.
@@ -141,13 +141,13 @@ class Planner {
   int64_t charge(size_t i) const {
     const int64_t elements = tensor_bytes(statement(i)) / byte_size(statement(i).type);
     const auto readers = static_cast<int64_t>(step_.demands[i].size());
-    if (is_pure_random(i) && evaluations_[i] <= times(elements, readers)) return 0;
+    if (is_pure_random(i) && evaluations_[i] <= saturating_multiply(elements, readers)) return 0;
     return instructions(i) / instructions_per_byte;
   }
 
   int64_t storing(size_t i) const {
     const int64_t bytes = tensor_bytes(statement(i));
-    return step_.written_anyway[i] ? bytes : plus(bytes, bytes);
+    return step_.written_anyway[i] ? bytes : saturating_add(bytes, bytes);
   }
 
   /// Two nodes for each forward statement that backward could reach: its inputs are known, its

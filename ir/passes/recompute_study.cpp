@@ -9,9 +9,6 @@
 namespace fusegrad::ir {
 namespace {
 
-int64_t plus(int64_t a, int64_t b) { return checked_add(a, b).value_or(INT64_MAX); }
-int64_t times(int64_t a, int64_t b) { return checked_multiply(a, b).value_or(INT64_MAX); }
-
 using Numbers = std::map<std::string, size_t, std::less<>>;
 
 /// Marks everything that the statement needs, and itself.
@@ -129,9 +126,9 @@ StepCost cost_of(const KernelProgram& program) {
   auto add_traffic = [&](const std::string& name) {
     auto found = buffers.find(name);
     if (found == buffers.end()) return;  // a local
-    const int64_t bytes = times(byte_size(found->second->type),
-                                element_count(found->second->shape).value_or(INT64_MAX));
-    cost.traffic_bytes = plus(cost.traffic_bytes, bytes);
+    const int64_t bytes = saturating_multiply(
+        byte_size(found->second->type), element_count(found->second->shape).value_or(INT64_MAX));
+    cost.traffic_bytes = saturating_add(cost.traffic_bytes, bytes);
   };
   for (const Launch& launch : program.launches) {
     for (const Kernel& kernel : launch.kernels) {
@@ -150,7 +147,8 @@ StepCost cost_of(const KernelProgram& program) {
 
 int64_t tensor_bytes(const TensorStatement& statement) {
   int64_t bytes = byte_size(statement.type);
-  for (const IndexRange& index : statement.indices) bytes = times(bytes, index.end.maximum);
+  for (const IndexRange& index : statement.indices)
+    bytes = saturating_multiply(bytes, index.end.maximum);
   return bytes;
 }
 
@@ -158,7 +156,7 @@ int64_t evaluation_points(const TensorStatement& statement) {
   int64_t points = 1;
   for (const auto* list : {&statement.indices, &statement.binders}) {
     for (const IndexRange& index : *list)
-      points = times(points, std::max<int64_t>(0, index.end.maximum - index.begin));
+      points = saturating_multiply(points, std::max<int64_t>(0, index.end.maximum - index.begin));
   }
   return points;
 }

@@ -16,10 +16,6 @@
 namespace fusegrad::ir {
 namespace {
 
-int64_t saturating_multiply(int64_t a, int64_t b) {
-  return checked_multiply(a, b).value_or(INT64_MAX);
-}
-
 int64_t elements(const std::vector<IndexRange>& indices) {
   int64_t count = 1;
   for (const IndexRange& index : indices) count = saturating_multiply(count, index.end.maximum);
@@ -280,7 +276,7 @@ class Grouper {
       for (const IndexRange& index : member.indices) {
         if (!rows.contains(index.name)) own = saturating_multiply(own, index.end.maximum);
       }
-      local_bytes = checked_add(local_bytes, own).value_or(INT64_MAX);
+      local_bytes = saturating_add(local_bytes, own);
     }
     const int64_t limit = demotes ? limits_.local_bytes : limits_.stack_bytes;
     if (local_bytes > limit) {

@@ -119,7 +119,7 @@ class KernelStudy {
     for (const ExprRef& e : access.indices) used.merge(free_indices(e));
     int64_t count = byte_size(access.buffer->type);
     for (const std::string& name : used) {
-      count = checked_multiply(count, extent(name)).value_or(INT64_MAX);
+      count = saturating_multiply(count, extent(name));
     }
     return count;
   }
@@ -127,7 +127,7 @@ class KernelStudy {
   int64_t binder_points(const KernelStatement& statement) const {
     int64_t points = 1;
     for (const IndexRange& binder : statement.binders) {
-      points = checked_multiply(points, extent(binder.name)).value_or(INT64_MAX);
+      points = saturating_multiply(points, extent(binder.name));
     }
     return points;
   }
@@ -146,7 +146,7 @@ class KernelStudy {
       bool ours =
           access.buffer->kind == BufferKind::parameter || access.buffer->kind == BufferKind::state;
       if (ours && !layouts_chosen) continue;
-      if (contiguous(access, index)) total = checked_add(total, bytes(access)).value_or(INT64_MAX);
+      if (contiguous(access, index)) total = saturating_add(total, bytes(access));
     }
     return total;
   }
@@ -230,8 +230,7 @@ VectorChoice choose_vectors(const KernelStudy& study, const Kernel& kernel, bool
     int64_t score = 0;
     for (size_t s = 0; s < kernel.statements.size(); ++s) {
       if (choice.lanes.contains(s)) continue;
-      score = checked_add(score, study.score(kernel.statements[s], row.name, layouts_chosen))
-                  .value_or(INT64_MAX);
+      score = saturating_add(score, study.score(kernel.statements[s], row.name, layouts_chosen));
     }
     if (score > best_score || (score == best_score && extent > best_extent)) {
       best_score = score;
@@ -271,9 +270,9 @@ void choose_layouts(KernelModule& module, const ScheduleOptions& options) {
               continue;
             for (size_t d = 0; d < access.indices.size(); ++d) {
               if (!is_index(access.indices[d]) || access.indices[d]->name != index) continue;
-              int64_t weight = checked_multiply(study.bytes(access), points).value_or(INT64_MAX);
+              int64_t weight = saturating_multiply(study.bytes(access), points);
               int64_t& vote = votes[access.buffer->name][static_cast<int>(d)];
-              vote = checked_add(vote, weight).value_or(INT64_MAX);
+              vote = saturating_add(vote, weight);
             }
           }
         }
