@@ -4,11 +4,11 @@
 
 #include <llvm/IR/Constants.h>
 #include <llvm/IR/DerivedTypes.h>
-#include <llvm/IR/Function.h>
 #include <llvm/IR/GlobalVariable.h>
 
 #include <memory>
 
+#include "codegen/cpu/function_frame.h"
 #include "codegen/cpu/llvm_state.h"
 #include "codegen/cpu/object.h"
 
@@ -32,13 +32,10 @@ std::vector<char> generate_data_object(const DataObject& data, const CpuTarget& 
     return llvm::ConstantInt::get(llvm::Type::getInt64Ty(context), value);
   };
   llvm::Type* pointer = llvm::PointerType::get(context, 0);
-  llvm::Type* i64 = llvm::Type::getInt64Ty(context);
-  auto* type =
-      llvm::FunctionType::get(llvm::Type::getVoidTy(context), {pointer, pointer, i64, i64}, false);
   std::vector<llvm::Constant*> functions;
   for (const std::string& symbol : data.functions) {
-    functions.push_back(
-        llvm::cast<llvm::Constant>(module.getOrInsertFunction(symbol, type).getCallee()));
+    functions.push_back(llvm::cast<llvm::Constant>(
+        module.getOrInsertFunction(symbol, function_type(context)).getCallee()));
   }
   define(data.name, llvm::ConstantDataArray::getString(
                         context, llvm::StringRef(data.bytes.data(), data.bytes.size()), false));

@@ -107,14 +107,24 @@ struct Binding {
   bool assignable = false;
 };
 
+/// Places of buffers in a table of pointers, by name.
+using TablePositions = std::unordered_map<std::string, size_t>;
+
+size_t position_of(const TablePositions& positions, const LoopFunction& function,
+                   const LoopParameter& parameter) {
+  auto found = positions.find(parameter.name);
+  FG_CHECK(found != positions.end(), "`{}` has a parameter `{}` but no such buffer", function.name,
+           parameter.name);
+  return found->second;
+}
+
 /// Emits one function.
 class FunctionEmitter {
  public:
   /// `function` has no body yet; `table_positions` says where the table that it is called with has
   /// the pointers of its parameters.
   FunctionEmitter(llvm::Function* function, const LoopProgram& program,
-                  const ir::BufferIndex& buffers,
-                  const std::unordered_map<std::string, size_t>& table_positions,
+                  const ir::BufferIndex& buffers, const TablePositions& table_positions,
                   const LoopFunction& source)
       : context_(function->getContext()),
         program_(program),
@@ -161,9 +171,6 @@ class FunctionEmitter {
     }
     for (size_t i = 0; i < parameters.size(); ++i) {
       const LoopParameter& parameter = parameters[i];
-      auto entry = table_positions_.find(parameter.name);
-      FG_CHECK(entry != table_positions_.end(), "`{}` has a parameter `{}` but no such buffer",
-               source_.name, parameter.name);
       const ir::Buffer* buffer = buffers_.find(parameter.name);
       std::vector<llvm::Metadata*> others;
       for (size_t j = 0; j < parameters.size(); ++j) {
@@ -174,7 +181,8 @@ class FunctionEmitter {
       Memory memory;
       memory.pointer =
           load_constant(function_->getArg(0), llvm::PointerType::get(context_, 0),
-                        static_cast<int64_t>(entry->second), sanitised(parameter.name));
+                        static_cast<int64_t>(position_of(table_positions_, source_, parameter)),
+                        sanitised(parameter.name));
       memory.type = parameter.type;
       // A resident column may begin behind a file's header: inputs promise no alignment.
       bool promised = buffer != nullptr && buffer->kind != ir::BufferKind::input;
@@ -854,7 +862,7 @@ class FunctionEmitter {
   llvm::LLVMContext& context_;
   const LoopProgram& program_;
   const ir::BufferIndex& buffers_;
-  const std::unordered_map<std::string, size_t>& table_positions_;
+  const TablePositions& table_positions_;
   const LoopFunction& source_;
   llvm::Function* function_;
   llvm::IRBuilder<> builder_;
@@ -898,10 +906,7 @@ class ProgramEmitter {
       if (uses[first] > 1) {
         std::vector<size_t> positions;
         for (const size_t parameter : equal[i].parameters) {
-          auto found = positions_.find(source.parameters[parameter].name);
-          FG_CHECK(found != positions_.end(), "`{}` has a parameter `{}` but no such buffer",
-                   source.name, source.parameters[parameter].name);
-          positions.push_back(found->second);
+          positions.push_back(position_of(positions_, source, source.parameters[parameter]));
         }
         emit_call_of_shared(*entry, *shared[first], positions);
       } else {
@@ -914,7 +919,7 @@ class ProgramEmitter {
   /// Its table holds the parameters of the source, in order.
   llvm::Function* emit_shared(const LoopFunction& source, const std::string& symbol) {
     llvm::Function* function = create_function(module_, symbol, FunctionUse::shared, target_);
-    std::unordered_map<std::string, size_t> positions;
+    TablePositions positions;
     for (const LoopParameter& parameter : source.parameters) {
       positions.emplace(parameter.name, positions.size());
     }
@@ -927,7 +932,7 @@ class ProgramEmitter {
   const CpuTarget& target_;
   std::string_view symbol_prefix_;
   const ir::BufferIndex buffers_;
-  std::unordered_map<std::string, size_t> positions_;  ///< in the table of pointers
+  TablePositions positions_;  ///< in the runtime's table
 };
 
 }  // namespace

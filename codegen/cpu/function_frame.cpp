@@ -10,16 +10,20 @@
 
 namespace fusegrad::codegen {
 
+llvm::FunctionType* function_type(llvm::LLVMContext& context) {
+  llvm::Type* pointer = llvm::PointerType::get(context, 0);
+  llvm::Type* i64 = llvm::Type::getInt64Ty(context);
+  return llvm::FunctionType::get(llvm::Type::getVoidTy(context), {pointer, pointer, i64, i64},
+                                 false);
+}
+
 llvm::Function* create_function(llvm::Module& module, const std::string& symbol, FunctionUse use,
                                 const CpuTarget& target) {
   llvm::LLVMContext& context = module.getContext();
-  llvm::Type* pointer = llvm::PointerType::get(context, 0);
-  llvm::Type* i64 = llvm::Type::getInt64Ty(context);
-  auto* type =
-      llvm::FunctionType::get(llvm::Type::getVoidTy(context), {pointer, pointer, i64, i64}, false);
   const bool is_shared = use == FunctionUse::shared;
   llvm::Function* function = llvm::Function::Create(
-      type, is_shared ? llvm::Function::InternalLinkage : llvm::Function::ExternalLinkage, symbol,
+      function_type(context),
+      is_shared ? llvm::Function::InternalLinkage : llvm::Function::ExternalLinkage, symbol,
       module);
   // A table on the caller's stack changes before the call, never during it.
   if (is_shared) function->addFnAttr(llvm::Attribute::NoInline);

@@ -19,6 +19,9 @@ enum class FunctionUse : uint8_t {
   shared,  ///< entries of this module, with a table of pointers of their own
 };
 
+/// void(void* const* buffers, const int64_t* uniforms, int64_t begin, int64_t end)
+llvm::FunctionType* function_type(llvm::LLVMContext& context);
+
 /// void SYMBOL(void* const* buffers, const int64_t* uniforms, int64_t begin, int64_t end), without
 /// a body.
 llvm::Function* create_function(llvm::Module& module, const std::string& symbol, FunctionUse use,
