@@ -95,19 +95,14 @@ Expected<std::unique_ptr<Session>> Session::create(const JobTable& job, ThreadTe
           set(index, persistent.bytes.data());
           break;
         }
-        case BufferKind::result:
-          for (size_t copy = 0; copy < 2; ++copy) {
-            const int64_t bytes = buffer_bytes(buffer);
-            std::optional<AlignedBytes> memory = AlignedBytes::zeroed(bytes);
-            if (!memory) return no_memory(quoted(buffer.name), bytes);
-            program.pointers[copy][index] = memory->data();
-            program.results[copy].push_back(std::move(*memory));
-          }
-          break;
         case BufferKind::starts:
-        case BufferKind::positions: {
+        case BufferKind::positions:
           RUNTIME_CHECK(buffer.element == ElementType::i32 && buffer.layout.block == 0,
                         "derived buffer {}", buffer.name);
+          program.add_sorted(job, static_cast<int>(index));
+          [[fallthrough]];
+        case BufferKind::result:
+          // The host reads or makes one copy while a step uses the other.
           for (size_t copy = 0; copy < 2; ++copy) {
             const int64_t bytes = buffer_bytes(buffer);
             std::optional<AlignedBytes> memory = AlignedBytes::zeroed(bytes);
@@ -115,9 +110,7 @@ Expected<std::unique_ptr<Session>> Session::create(const JobTable& job, ThreadTe
             program.pointers[copy][index] = memory->data();
             program.results[copy].push_back(std::move(*memory));
           }
-          program.add_sorted(job, static_cast<int>(index));
           break;
-        }
         case BufferKind::temporary:
           RUNTIME_CHECK(
               buffer.arena_offset >= 0 && buffer.arena_offset % AlignedBytes::alignment == 0 &&
