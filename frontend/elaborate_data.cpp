@@ -130,7 +130,7 @@ std::vector<DataSplit> bind_data(const ast::Data& data, const ast::Model& model,
         if (!has_stranger && !without_data.empty()) {
           complaint.note(fmt::format("in this split there are no data for {}", without_data));
         }
-        reporter.add(std::move(complaint));
+        reporter.add(complaint);
         has_stranger = true;
         continue;
       }

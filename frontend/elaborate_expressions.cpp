@@ -14,7 +14,6 @@ using ast::BinaryOperator;
 using ast::ExpressionKind;
 using ir::ExprRef;
 using ir::Op;
-using ir::ScalarType;
 
 namespace {
 

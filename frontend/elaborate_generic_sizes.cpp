@@ -110,7 +110,7 @@ std::optional<std::map<std::string, Value, std::less<>>> different_sizes(
 
 }  // namespace
 
-std::string with_size_names(std::string text,
+std::string with_size_names(const std::string& text,
                             const std::map<std::string, Value, std::less<>>& sizes) {
   for (const auto& [name, value] : sizes) {
     if (!value.is_number()) continue;

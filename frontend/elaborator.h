@@ -559,7 +559,7 @@ void check_unused_definitions(const Definitions& definitions, const SourceManage
                               Reporter& reporter);
 
 /// "here `k` has size 84" with the name of the size in place of the number that was made up.
-std::string with_size_names(std::string text,
+std::string with_size_names(const std::string& text,
                             const std::map<std::string, Value, std::less<>>& sizes);
 
 /// W0504 for each `deriv` of the model file that disagrees with differences of its function.

@@ -258,13 +258,14 @@ class CsvReader {
 
   template <typename Real>
   bool read_real(int64_t column, std::string_view text) {
-    const char* end = text.data() + text.size();
+    const char* begin = text.data();
+    const char* end = begin + text.size();
     Real value = 0;
-    std::from_chars_result result = std::from_chars(text.data(), end, value);
+    std::from_chars_result result = std::from_chars(begin, end, value);
     if (result.ec == std::errc::result_out_of_range && sizeof(Real) == sizeof(float)) {
       // A number too small for f32 is 0; one too large is refused.
       double wide = 0;
-      result = std::from_chars(text.data(), end, wide);
+      result = std::from_chars(begin, end, wide);
       if (!(std::abs(wide) < 1)) return fail_value(column, text);
       value = static_cast<Real>(wide);
     }

@@ -55,7 +55,7 @@ const T* find_argument(const ReaderArguments& arguments, std::string_view name) 
   return nullptr;
 }
 template <typename T>
-T argument_or(const ReaderArguments& arguments, std::string_view name, T otherwise) {
+T argument_or(const ReaderArguments& arguments, std::string_view name, const T& otherwise) {
   const T* value = find_argument<T>(arguments, name);
   return value == nullptr ? otherwise : *value;
 }

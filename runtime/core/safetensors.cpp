@@ -491,7 +491,7 @@ Expected<WeightsFile> read_safetensors(const InputFile& file, const WeightsLimit
 }
 
 Expected<Unit> restore_parameters(const WeightsFile& weights, Session& session) {
-  const auto fail = [](std::string message) {
+  const auto fail = [](const std::string& message) {
     return Failure{ExitCode::checkpoint, "the weights do not fit the model: " + message, {}};
   };
   const std::vector<NamedBuffer> parameters = session.weights();
