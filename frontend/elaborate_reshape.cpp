@@ -44,18 +44,16 @@ bool rows_lead(const Run& run) {
   return true;
 }
 
-ExprRef number(int64_t value) { return ir::make_integer(value); }
-
 /// Fills in the indices of `from` for a pair of runs with equal counts.
 bool map_run(const Run& from, const Run& to, const std::vector<ExprRef>& indices,
              std::vector<ExprRef>& out) {
   if (!rows_lead(from) || !rows_lead(to)) return false;
-  ExprRef position = number(0);
+  ExprRef position = ir::make_integer(0);
   for (size_t d = to.begin; d < to.end; ++d) {
     const Extent extent = (*to.shape)[d];
     if (extent == Extent::number(1)) continue;
     // The first factor is 0 where the size could depend on rows.
-    position = fold_binary(Op::multiply, position, number(extent.maximum));
+    position = fold_binary(Op::multiply, position, ir::make_integer(extent.maximum));
     position = fold_binary(Op::add, position, indices[d]);
   }
   size_t first = from.begin;
@@ -63,12 +61,12 @@ bool map_run(const Run& from, const Run& to, const std::vector<ExprRef>& indices
   for (size_t d = from.end; d > from.begin; --d) {
     const Extent extent = (*from.shape)[d - 1];
     if (extent == Extent::number(1)) {
-      out[d - 1] = number(0);
+      out[d - 1] = ir::make_integer(0);
     } else if (d - 1 == first) {
       out[d - 1] = position;
     } else {
-      out[d - 1] = fold_binary(Op::modulo, position, number(extent.maximum));
-      position = fold_binary(Op::floor_divide, position, number(extent.maximum));
+      out[d - 1] = fold_binary(Op::modulo, position, ir::make_integer(extent.maximum));
+      position = fold_binary(Op::floor_divide, position, ir::make_integer(extent.maximum));
     }
   }
   return true;

@@ -60,9 +60,9 @@ std::string real_text(double value) {
   return text;
 }
 
-class Printer {
+class ExpressionPrinter {
  public:
-  explicit Printer(const ExprTextOptions& options) : options_(options) {}
+  explicit ExpressionPrinter(const ExprTextOptions& options) : options_(options) {}
 
   void print(const Expr& e, Strength needed) {
     const bool parentheses = strength(e) < needed;
@@ -267,9 +267,9 @@ std::optional<int> lanes_behind(std::string_view word, std::string_view prefix) 
 
 /// Operator precedence with an explicit stack instead of recursion: text may nest as deep as it
 /// likes without exhausting the machine's stack.
-class Parser {
+class ExpressionParser {
  public:
-  Parser(TextReader& reader, const NameResolver& resolve, const ExprTextOptions& options)
+  ExpressionParser(TextReader& reader, const NameResolver& resolve, const ExprTextOptions& options)
       : reader_(reader), resolve_(resolve), options_(options) {}
 
   ExprRef parse() {
@@ -654,8 +654,9 @@ class Parser {
   /// `3` or `3.f64`.
   bool set_stream(Expr& node, std::string_view text) {
     node.type = {options_.real};
-    const char* end = text.data() + text.size();
-    auto [stop, status] = std::from_chars(text.data(), end, node.integer);
+    const char* begin = text.data();
+    const char* end = begin + text.size();
+    auto [stop, status] = std::from_chars(begin, end, node.integer);
     if (status != std::errc() || node.integer < 0) return false;
     if (stop == end) return true;
     if (*stop != '.') return false;
@@ -674,7 +675,7 @@ class Parser {
 }  // namespace
 
 std::string print_expression(const ExprRef& e, const ExprTextOptions& options) {
-  Printer printer(options);
+  ExpressionPrinter printer(options);
   printer.print(*e, strength_select);
   return printer.take();
 }
@@ -688,7 +689,7 @@ bool is_uniform_name(std::string_view name) {
 
 ExprRef parse_expression(TextReader& reader, const NameResolver& resolve,
                          const ExprTextOptions& options) {
-  return Parser(reader, resolve, options).parse();
+  return ExpressionParser(reader, resolve, options).parse();
 }
 
 }  // namespace fusegrad::ir

@@ -14,9 +14,9 @@
 namespace fusegrad::ir {
 namespace {
 
-class Parser {
+class KernelParser {
  public:
-  explicit Parser(TextReader& reader) : reader_(reader) {}
+  explicit KernelParser(TextReader& reader) : reader_(reader) {}
 
   std::optional<KernelProgram> parse_program() {
     std::optional<ProgramHead> head = parse_program_head(reader_);
@@ -207,7 +207,7 @@ std::optional<KernelModule> parse_kernel_module(const SourceManager& sources, ui
   parse_stage_line(reader, {"kernels"});
   while (!reader.failed() && !reader.at_end()) {
     Span span = reader.peek(1).span;
-    std::optional<KernelProgram> program = Parser(reader).parse_program();
+    std::optional<KernelProgram> program = KernelParser(reader).parse_program();
     if (!program) return std::nullopt;
     if (module.find(program->name) != nullptr) {
       reader.error(span, fmt::format("program `{}` is defined twice", program->name));

@@ -39,9 +39,9 @@ struct Writer {
   const KernelStatement* statement = nullptr;
 };
 
-class Verifier {
+class KernelVerifier {
  public:
-  explicit Verifier(const KernelProgram& program) : program_(program) {
+  explicit KernelVerifier(const KernelProgram& program) : program_(program) {
     context_.batch = program.batch;
     context_.find = [this](std::string_view name) -> const ReadableTensor* {
       if (auto local = locals_.find(name); local != locals_.end()) return &local->second;
@@ -534,7 +534,9 @@ bool is_printable(const KernelProgram& program) {
 
 }  // namespace
 
-std::vector<std::string> verify(const KernelProgram& program) { return Verifier(program).run(); }
+std::vector<std::string> verify(const KernelProgram& program) {
+  return KernelVerifier(program).run();
+}
 
 std::vector<std::string> verify(const KernelModule& module) {
   std::vector<std::string> violations;

@@ -11,9 +11,9 @@
 namespace fusegrad::ir {
 namespace {
 
-class Printer {
+class LoopPrinter {
  public:
-  explicit Printer(ScalarType real) : options_{real, ExprLevel::loop} {}
+  explicit LoopPrinter(ScalarType real) : options_{real, ExprLevel::loop} {}
 
   std::string head(const LoopStatement& statement) const {
     return std::visit([this](const auto& node) { return line(node); }, statement.node);
@@ -102,11 +102,11 @@ class Printer {
 }  // namespace
 
 std::string print_statement_head(const LoopStatement& statement, ScalarType real) {
-  return Printer(real).head(statement);
+  return LoopPrinter(real).head(statement);
 }
 
 std::string print(const LoopFunction& function, ScalarType real) {
-  Printer printer(real);
+  LoopPrinter printer(real);
   printer.print(function, 0);
   return printer.take();
 }
@@ -116,7 +116,7 @@ std::string print(const LoopProgram& program) {
   for (const Buffer& buffer : program.buffers) text += "  " + print_buffer(buffer) + "\n";
   text += fmt::format("  arena {}\n", program.arena_bytes);
   for (const LoopFunction& function : program.functions) {
-    Printer printer(program.real);
+    LoopPrinter printer(program.real);
     printer.print(function, 1);
     text += printer.take();
   }

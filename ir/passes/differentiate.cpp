@@ -34,11 +34,6 @@ ExprRef both(const ExprRef& a, const ExprRef& b) {
   return make_binary(Op::logical_and, a, b);
 }
 
-ExprRef zero_of(Type type) {
-  if (is_real(type.scalar)) return make_real(0, type.scalar);
-  return type.scalar == ScalarType::boolean ? make_boolean(false) : make_integer(0, type.scalar);
-}
-
 ExprRef extent_expression(Extent extent) {
   if (!extent.depends_on_rows()) return make_integer(extent.maximum);
   ExprRef rows = make_uniform("rows");

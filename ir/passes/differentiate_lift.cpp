@@ -10,14 +10,10 @@
 #include "ir/passes/fold.h"
 
 namespace fusegrad::ir {
-namespace {
-
 ExprRef zero_of(Type type) {
   if (is_real(type.scalar)) return make_real(0, type.scalar);
   return type.scalar == ScalarType::boolean ? make_boolean(false) : make_integer(0, type.scalar);
 }
-
-}  // namespace
 
 std::optional<LiftedPart> lift_part(const TensorStatement& from, const ExprRef& e,
                                     const std::vector<PathLiteral>& path, const std::string& name,

@@ -14,6 +14,9 @@
 
 namespace fusegrad::ir {
 
+/// 0 or false of the type.
+ExprRef zero_of(Type type);
+
 /// `statement` computes the part for all indices and binders that it depends on; inside the
 /// original statement, `read` is the part.
 struct LiftedPart {

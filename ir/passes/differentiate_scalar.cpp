@@ -10,6 +10,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "ir/passes/fold.h"
 #include "ir/support/check.h"
 
 namespace fusegrad::ir {
@@ -17,8 +18,6 @@ namespace fusegrad::ir {
 namespace {
 
 bool is_real_type(const ExprRef& e) { return is_real(e->type.scalar); }
-
-ExprRef real_like(double value, const ExprRef& e) { return make_real(value, e->type.scalar); }
 
 /// Value of a numeric constant.
 double constant_value(const ExprRef& e) {

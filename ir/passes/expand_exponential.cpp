@@ -90,7 +90,7 @@ struct Reduced {
   Lanes r;
 };
 
-Reduced reduce(LaneWriter& writer, const Lanes& v) {
+Reduced reduce_exponent(LaneWriter& writer, const Lanes& v) {
   const Format& format = format_of(v);
   const double inverse_ln2 = v.is_f32() ? static_cast<float>(log2_of_e) : log2_of_e;
   const Lanes rounded =
@@ -114,7 +114,7 @@ Lanes exp_of_rest(const Lanes& r) {
 
 Lanes moderate_exp(LaneWriter& writer, const Lanes& v) {
   const Format& format = format_of(v);
-  const auto [n, r] = reduce(writer, v);
+  const auto [n, r] = reduce_exponent(writer, v);
   // The shift leaves n alone: the rounder's own bits are multiples of 2^(width - mantissa).
   return real_of_bits(bits_of(exp_of_rest(r)) + shift_left(n, format.mantissa), v.type().scalar);
 }
@@ -125,7 +125,7 @@ Lanes expand_exp(LaneWriter& writer, const Lanes& x) {
   const double low = x.is_f32() ? -104.0 : -746.0;
   const double high = x.is_f32() ? 89.0 : 710.0;
   const Lanes v = writer.name("exp_in", minimum(maximum(x, real(low, x)), real(high, x)));
-  const auto [n, r] = reduce(writer, v);
+  const auto [n, r] = reduce_exponent(writer, v);
   // 2^n = 2^(n1 - 1) * 2^(n - n1 + 1): both factors are normal numbers, and only the last product
   // rounds when the result is subnormal.
   const int64_t smallest = x.is_f32() ? -120 : -1000;
@@ -144,7 +144,7 @@ Lanes expand_expm1(LaneWriter& writer, const Lanes& x) {
   const double low = x.is_f32() ? -18.0 : -40.0;
   const double high = x.is_f32() ? 89.0 : 710.0;
   const Lanes v = writer.name("exp_in", minimum(maximum(x, real(low, x)), real(high, x)));
-  const auto [n, r] = reduce(writer, v);
+  const auto [n, r] = reduce_exponent(writer, v);
   // Half of the result, so that 2^128 needs no number of its own:
   // s (e^r - 1) + (s - 1/2) with s = 2^(n - 1), the large parts first.
   const Lanes s =

@@ -87,7 +87,7 @@ Quarter reduce_exactly(LaneWriter& writer, const Lanes& x) {
           writer.name("turn_exact_n", convert_to(ScalarType::i32, n))};
 }
 
-Quarter reduce(LaneWriter& writer, const Lanes& x) {
+Quarter reduce_angle(LaneWriter& writer, const Lanes& x) {
   const Quarter direct = reduce_directly(writer, x);
   if (!x.is_f32()) {
     const double nan = std::numeric_limits<double>::quiet_NaN();
@@ -147,12 +147,12 @@ Lanes turned_sine(LaneWriter& writer, const Quarter& angle, int64_t quarters) {
 }  // namespace
 
 Lanes expand_sin(LaneWriter& writer, const Lanes& x) {
-  const Lanes value = turned_sine(writer, reduce(writer, x), 0);
+  const Lanes value = turned_sine(writer, reduce_angle(writer, x), 0);
   return choose(equal(x, real(0.0, x)), x, value);  // keeps the sign of zero
 }
 
 Lanes expand_cos(LaneWriter& writer, const Lanes& x) {
-  return turned_sine(writer, reduce(writer, x), 1);
+  return turned_sine(writer, reduce_angle(writer, x), 1);
 }
 
 Lanes expand_cos_of_turns(LaneWriter& writer, const Lanes& turns) {

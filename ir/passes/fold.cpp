@@ -14,8 +14,6 @@
 namespace fusegrad::ir {
 namespace {
 
-ExprRef real_like(double value, const ExprRef& e) { return make_real(value, e->type.scalar); }
-
 bool is_real_constant(const ExprRef& e) { return is_constant(e) && is_real(e->type.scalar); }
 
 ExprRef times(const ExprRef& a, const ExprRef& b) { return make_binary(Op::multiply, a, b); }
@@ -203,6 +201,8 @@ ExprRef fold_node(const ExprRef& e, RuleCounts* counts) {
 }
 
 }  // namespace
+
+ExprRef real_like(double value, const ExprRef& e) { return make_real(value, e->type.scalar); }
 
 IndexRanges ranges_of(const std::vector<IndexRange>& indices,
                       const std::vector<IndexRange>& binders, int64_t batch) {

@@ -11,6 +11,9 @@
 
 namespace fusegrad::ir {
 
+/// The value with the real type of `e`.
+ExprRef real_like(double value, const ExprRef& e);
+
 /// Values that the indices of an expression can take.
 IndexRanges ranges_of(const std::vector<IndexRange>& indices,
                       const std::vector<IndexRange>& binders, int64_t batch);

@@ -175,7 +175,7 @@ MovingPart moving_part(const TensorProgram& program, const std::set<std::string>
 // ---------------------------------------------------------------- the check
 
 /// A point in the space of parameters, with everything that was computed there.
-struct Point {
+struct ParameterPoint {
   TensorValues values;
   double loss = 0;
   double gradient_norm = 0;  ///< of all parameters together
@@ -233,7 +233,7 @@ class Checker {
   }
 
   /// Point number `number`; every third one has positive parameters, for models that take roots.
-  const Point& point(int number) {
+  const ParameterPoint& point(int number) {
     auto known = points_.find(number);
     if (known != points_.end()) return known->second;
     Random random(options_.seed * 1000003 + static_cast<uint64_t>(number));
@@ -243,7 +243,7 @@ class Checker {
     }
     TensorProgram program = differentiated_;
     program.updates.clear();
-    Point result;
+    ParameterPoint result;
     result.values = evaluate(program, given, uniforms_, Precision::all_f64);
     result.loss = result.values.at(loss_).reals[0];
     double square = 0;
@@ -265,7 +265,7 @@ class Checker {
     Random random(options_.seed * 7919 + checked_++);
     int number = 0;
     for (int direction = 0; direction < options_.directions && number < most_points;) {
-      const Point& at = point(number);
+      const ParameterPoint& at = point(number);
       bool kink = false;
       double error = not_compared;
       if (std::isfinite(at.loss) && std::isfinite(at.gradient_norm)) {
@@ -286,8 +286,8 @@ class Checker {
 
   /// Error along one direction; `kink` if the slopes on the two sides differ. NaN: the loss is not
   /// finite nearby.
-  double compare(const std::string& parameter, const TensorProgram& program, const Point& at,
-                 Random& random, bool& kink) {
+  double compare(const std::string& parameter, const TensorProgram& program,
+                 const ParameterPoint& at, Random& random, bool& kink) {
     const std::vector<double>& start = at.values.at(parameter).reals;
     std::vector<double> gradient(start.size(), 0.0);
     if (gradients_.contains(parameter)) gradient = at.values.at(gradients_.at(parameter)).reals;
@@ -357,7 +357,7 @@ class Checker {
   Uniforms uniforms_;
   std::string loss_;
   std::map<std::string, std::string> gradients_;  // by parameter
-  std::map<int, Point> points_;
+  std::map<int, ParameterPoint> points_;
   uint64_t checked_ = 0;  // parameters
 };
 

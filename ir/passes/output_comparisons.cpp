@@ -16,7 +16,7 @@ namespace {
 /// Conditions that are told apart; 2 to this power cases are looked at.
 constexpr size_t maximum_conditions = 4;
 /// Expressions beyond this size are not studied.
-constexpr int64_t maximum_nodes = 200;
+constexpr int64_t maximum_studied_nodes = 200;
 /// Outputs that are tried for one input.
 constexpr size_t maximum_outputs = 8;
 
@@ -75,7 +75,7 @@ bool is_order_with_constant(const Expr& e) {
 
 /// Scaling by a number of at least 1 keeps the sign of every number, and zero, infinity and NaN:
 /// nothing becomes too small to be told from zero.
-const ExprRef& without_scale(const ExprRef& e) {
+ExprRef without_scale(const ExprRef& e) {
   if (e->op != Op::multiply || !is_constant(e->operands[1])) return e;
   const double scale = e->operands[1]->real;
   return scale >= 1 && std::isfinite(scale) ? without_scale(e->operands[0]) : e;
@@ -85,7 +85,7 @@ const ExprRef& without_scale(const ExprRef& e) {
 /// `truth`.
 std::optional<bool> answer(const ExprRef& value, const Expr& question, bool truth) {
   const double limit = question.operands[1]->real;
-  const ExprRef& compared = limit == 0 ? without_scale(value) : value;
+  const ExprRef compared = limit == 0 ? without_scale(value) : value;
   if (is_constant(compared)) return compares(question.op, compared->real, limit);
   if (same(compared, question.operands[0])) return truth;
   return std::nullopt;
@@ -161,7 +161,8 @@ ExprRef written_out(const StepStudy& step, size_t reader) {
     auto source = step.number.find(node->name);
     if (source == step.number.end() || !step.same_kernel(source->second, reader)) return node;
     const TensorStatement& map = step.program.statements[source->second];
-    if (map.reduction != Reduction::none || map.value->node_count() > maximum_nodes) return node;
+    if (map.reduction != Reduction::none || map.value->node_count() > maximum_studied_nodes)
+      return node;
     return value_at(map, node->operands);
   });
 }
@@ -210,7 +211,7 @@ bool output_answers(const StepStudy& step, size_t reader, const ExprRef& questio
     }
     if (!needs_value) return true;
     value = written_out(step, reader);
-    if (value->node_count() > maximum_nodes) return false;
+    if (value->node_count() > maximum_studied_nodes) return false;
     collect_conditions(value, conditions);
     // Within another condition it would be another question.
     for (size_t c = 1; c < conditions.size(); ++c) {
@@ -228,7 +229,7 @@ std::vector<OutputComparison> find_output_comparisons(const StepStudy& step) {
   std::vector<std::vector<size_t>> outputs_of(statements.size());
   for (size_t i = 0; i < statements.size(); ++i) {
     if (step.late[i] || !step.written_anyway[i] || statements[i].reduction != Reduction::none ||
-        statements[i].value->node_count() > maximum_nodes) {
+        statements[i].value->node_count() > maximum_studied_nodes) {
       continue;
     }
     visit_reads(statements[i], [&](const Expr& read) {

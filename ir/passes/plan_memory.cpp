@@ -15,7 +15,7 @@ namespace {
 constexpr int64_t alignment = 64;
 
 /// Launches that use a buffer: the first and the last.
-struct Use {
+struct Uses {
   size_t first = 0;
   size_t last = 0;
 };
@@ -33,10 +33,10 @@ int64_t aligned(int64_t bytes) { return (bytes + alignment - 1) / alignment * al
 
 KernelProgram plan_memory(const KernelProgram& program) {
   KernelProgram result = program;
-  std::unordered_map<std::string, Use> uses;
+  std::unordered_map<std::string, Uses> uses;
   for (size_t l = 0; l < result.launches.size(); ++l) {
     const auto use = [&](const std::string& name) {
-      auto [found, is_first] = uses.try_emplace(name, Use{l, l});
+      auto [found, is_first] = uses.try_emplace(name, Uses{l, l});
       found->second.last = l;
     };
     const auto visit = [&](const Expr& node) {
@@ -57,7 +57,7 @@ KernelProgram plan_memory(const KernelProgram& program) {
         checked_multiply(buffer.physical_elements(), byte_size(buffer.type));
     FG_CHECK(bytes.has_value(), "size of `{}` overflows", buffer.name);
     const auto found = uses.find(buffer.name);
-    const Use use = found == uses.end() ? Use{} : found->second;
+    const Uses use = found == uses.end() ? Uses{} : found->second;
     lives.push_back({&buffer, aligned(std::max<int64_t>(*bytes, 1)), use.first, use.last});
   }
   // Largest first, each at the lowest place that is free during its life: simple, deterministic,

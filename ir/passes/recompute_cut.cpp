@@ -13,7 +13,7 @@ namespace fusegrad::ir {
 namespace {
 
 /// Expressions beyond this size are not put into readers: they would bloat every later stage.
-constexpr int64_t maximum_nodes = 200;
+constexpr int64_t maximum_recomputed_nodes = 200;
 /// A sum of so many points may run in lanes, in an order that depends on what it reads.
 constexpr int64_t long_sum = 16;
 
@@ -83,7 +83,7 @@ class Planner {
         // A tensor that is read with an `else` inside of the expression must be there.
         if (read.has_else) guarded_.insert(source->second);
       });
-      if (nodes_[i] > maximum_nodes) refusal_[i] = SaveReason::large;
+      if (nodes_[i] > maximum_recomputed_nodes) refusal_[i] = SaveReason::large;
       for (const CrossRead& demand : step_.demands[i]) {
         if (takes_expression(statement(demand.reader), *demand.read)) continue;
         if (is_candidate(i)) refuse_for_reader(i, statement(demand.reader).name);

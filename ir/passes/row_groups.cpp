@@ -16,7 +16,7 @@
 namespace fusegrad::ir {
 namespace {
 
-int64_t elements(const std::vector<IndexRange>& indices) {
+int64_t element_count(const std::vector<IndexRange>& indices) {
   int64_t count = 1;
   for (const IndexRange& index : indices) count = saturating_multiply(count, index.end.maximum);
   return count;
@@ -209,7 +209,7 @@ class Grouper {
       const TensorStatement& produced = program_.statements[producer->second];
       if (std::find(subset.begin(), subset.end(), group_of_[producer->second]) != subset.end()) {
         join.bytes_saved +=
-            saturating_multiply(byte_size(produced.type), elements(produced.indices));
+            saturating_multiply(byte_size(produced.type), element_count(produced.indices));
       }
     }
     return {std::move(join), ""};

@@ -12,9 +12,9 @@
 namespace fusegrad::ir {
 namespace {
 
-class Parser {
+class TensorParser {
  public:
-  explicit Parser(TextReader& reader) : reader_(reader) {}
+  explicit TensorParser(TextReader& reader) : reader_(reader) {}
 
   std::optional<TensorProgram> parse_program() {
     std::optional<ProgramHead> head = parse_program_head(reader_);
@@ -143,7 +143,7 @@ std::optional<TensorStage> parse_tensor_module(const SourceManager& sources, uin
   result.stage = parse_stage_line(reader, {"tensor", "tensor.grad", "tensor.opt"});
   while (!reader.failed() && !reader.at_end()) {
     const Span span = reader.peek(1).span;
-    std::optional<TensorProgram> program = Parser(reader).parse_program();
+    std::optional<TensorProgram> program = TensorParser(reader).parse_program();
     if (!program) return std::nullopt;
     if (result.module.find(program->name) != nullptr) {
       reader.error(span, fmt::format("there are two programs `{}`", program->name));

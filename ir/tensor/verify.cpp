@@ -15,9 +15,10 @@
 namespace fusegrad::ir {
 namespace {
 
-class Verifier {
+class TensorVerifier {
  public:
-  Verifier(const TensorProgram& program, TensorRules rules) : program_(program), rules_(rules) {
+  TensorVerifier(const TensorProgram& program, TensorRules rules)
+      : program_(program), rules_(rules) {
     context_.batch = program.batch;
     context_.find = [this](std::string_view name) -> const ReadableTensor* {
       auto found = tensors_.find(name);
@@ -206,7 +207,7 @@ TensorRules tensor_rules_at(std::string_view stage) {
 }
 
 std::vector<std::string> verify(const TensorProgram& program, TensorRules rules) {
-  return Verifier(program, rules).run();
+  return TensorVerifier(program, rules).run();
 }
 
 std::vector<std::string> verify(const TensorModule& module, TensorRules rules) {

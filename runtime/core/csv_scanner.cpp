@@ -7,14 +7,14 @@ namespace fusegrad::runtime {
 
 namespace {
 
-constexpr int64_t text_piece = int64_t{256} << 10;
+constexpr int64_t csv_piece = int64_t{256} << 10;
 
 bool is_blank(int character) { return character == ' ' || character == '\t'; }
 
 }  // namespace
 
 CsvScanner::CsvScanner(ContentStream& stream, char separator, const ReadLimits& limits)
-    : stream_(stream), separator_(separator), limits_(limits), piece_(text_piece) {}
+    : stream_(stream), separator_(separator), limits_(limits), piece_(csv_piece) {}
 
 std::string_view CsvScanner::field(int64_t column) const {
   const auto index = static_cast<size_t>(column);
@@ -41,7 +41,7 @@ bool CsvScanner::refill() {
   }
   available_ = *count;
   next_ = 0;
-  stream_ended_ = *count < text_piece;
+  stream_ended_ = *count < csv_piece;
   if (stream_.position() > limits_.largest_bytes) {
     failure_ = data_failure(
         DataFailureKind::too_large, stream_.file().path,

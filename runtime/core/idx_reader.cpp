@@ -15,7 +15,7 @@ namespace fusegrad::runtime {
 namespace {
 
 constexpr int64_t magic_bytes = 4;
-constexpr int64_t largest_header = magic_bytes + 4 * largest_rank;
+constexpr int64_t largest_idx_header = magic_bytes + 4 * largest_rank;
 
 struct IdxType {
   uint8_t code;
@@ -55,7 +55,7 @@ uint32_t big_endian(const std::byte* bytes) {
 /// Leaves the stream behind the header.
 Expected<IdxHeader, DataFailure> read_header(ContentStream& stream, const ReadLimits& limits) {
   const std::string& path = stream.file().path;
-  std::array<std::byte, largest_header> bytes = {};
+  std::array<std::byte, largest_idx_header> bytes = {};
   Expected<int64_t, DataFailure> count = stream.read(std::span(bytes).first(magic_bytes), limits);
   if (!count) return count.error();
   if (*count < magic_bytes) {

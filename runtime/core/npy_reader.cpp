@@ -15,7 +15,7 @@ namespace fusegrad::runtime {
 
 namespace {
 
-constexpr int64_t largest_header = int64_t{64} << 10;
+constexpr int64_t largest_npy_header = int64_t{64} << 10;
 
 struct NpyType {
   std::string_view text;
@@ -209,9 +209,9 @@ Expected<std::string, DataFailure> read_header_text(ContentStream& stream,
   const int64_t fixed = static_cast<int64_t>(start.size() + length_field.size());
   if (*count < static_cast<int64_t>(length_field.size())) return cut_off(fixed);
   const int64_t length = little_endian(length_field);
-  if (length > largest_header) {
+  if (length > largest_npy_header) {
     return malformed(path, fmt::format("{}: expected a header of at most {} bytes, found {}",
-                                       stream.place(8), largest_header, length));
+                                       stream.place(8), largest_npy_header, length));
   }
   std::string text(static_cast<size_t>(length), '\0');
   count = stream.read(std::as_writable_bytes(std::span(text)), limits);
