@@ -18,6 +18,7 @@
 #include "driver/text_file.h"
 #include "runtime/core/exit_codes.h"
 #include "runtime/core/file.h"
+#include "runtime/jit/installation.h"
 
 extern char** environ;
 
@@ -60,24 +61,16 @@ Expected<std::string> find_linker() {
 }
 
 Expected<std::string> find_archive() {
-  std::error_code ignored;
-  std::vector<fs::path> folders;
-  if (const char* chosen = environment("FUSEGRAD_RUNTIME_DIR"); *chosen != 0) {
-    folders.emplace_back(chosen);
-  } else {
-    const fs::path own = fs::read_symlink("/proc/self/exe", ignored).parent_path();
-    folders = {own, own.parent_path() / "lib" / "fusegrad"};
-  }
-  std::string looked;
-  for (const fs::path& folder : folders) {
-    const fs::path archive = folder / archive_name;
-    if (fs::is_regular_file(archive, ignored)) return archive.string();
-    looked += (looked.empty() ? "" : " and ") + runtime::quoted(folder.string());
+  const std::string chosen = environment("FUSEGRAD_RUNTIME_DIR");
+  const std::vector<std::string> folders =
+      chosen.empty() ? runtime::installation_folders() : std::vector<std::string>{chosen};
+  if (std::string archive = runtime::find_in_folders(folders, archive_name); !archive.empty()) {
+    return archive;
   }
   return no_tool_chain(fmt::format(
       "building needs the runtime's archive {}, which is not in {} (FUSEGRAD_RUNTIME_DIR names "
       "another folder)",
-      archive_name, looked));
+      archive_name, runtime::folder_list(folders)));
 }
 
 /// A folder beside the output, removed at the end with what is in it.

@@ -1,23 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// An object file without code: bytes and a table of functions that other objects define.
+// Data in an object file.
 #pragma once
 
-#include <string>
-#include <string_view>
 #include <vector>
 
 #include "codegen/cpu/llvm_module.h"
+#include "codegen/data_object.h"
 
 namespace fusegrad::codegen {
-
-/// Names of the four constants that the object defines: `NAME` is the bytes, `NAME_size` (i64)
-/// their number, `NAME_functions` the addresses of `functions`, `NAME_function_count` (i64) their
-/// number.
-struct DataObject {
-  std::string name;
-  std::string_view bytes;
-  std::vector<std::string> functions;  ///< external symbols
-};
 
 /// The bytes of a relocatable object file for `target`. Equal input gives equal bytes.
 std::vector<char> generate_data_object(const DataObject& data, const CpuTarget& target);

@@ -40,18 +40,6 @@ using ir::Type;
 /// Pointers that the runtime hands over are aligned to this many bytes, and so is `stack` memory.
 constexpr int64_t buffer_alignment = 64;
 
-/// Letters, digits and `_` of a name; LLVM and linkers would quote or refuse the rest.
-std::string sanitised(std::string_view name) {
-  constexpr size_t longest = 120;
-  std::string result(name.substr(0, longest));
-  for (char& c : result) {
-    bool plain =
-        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-    if (!plain) c = '_';
-  }
-  return result;
-}
-
 llvm::Type* element_type(llvm::LLVMContext& context, ScalarType type) {
   switch (type) {
     case ScalarType::boolean:
@@ -167,7 +155,7 @@ class FunctionEmitter {
     std::vector<llvm::MDNode*> scopes;
     scopes.reserve(parameters.size());
     for (const LoopParameter& parameter : parameters) {
-      scopes.push_back(metadata.createAliasScope(sanitised(parameter.name), domain));
+      scopes.push_back(metadata.createAliasScope(symbol_part(parameter.name), domain));
     }
     for (size_t i = 0; i < parameters.size(); ++i) {
       const LoopParameter& parameter = parameters[i];
@@ -182,7 +170,7 @@ class FunctionEmitter {
       memory.pointer =
           load_constant(function_->getArg(0), llvm::PointerType::get(context_, 0),
                         static_cast<int64_t>(position_of(table_positions_, source_, parameter)),
-                        sanitised(parameter.name));
+                        symbol_part(parameter.name));
       memory.type = parameter.type;
       // A resident column may begin behind a file's header: inputs promise no alignment.
       bool promised = buffer != nullptr && buffer->kind != ir::BufferKind::input;
@@ -201,7 +189,7 @@ class FunctionEmitter {
     FG_CHECK(position != uniform_order.end(), "unknown uniform `{}`", name);
     llvm::LoadInst* load =
         load_constant(function_->getArg(1), llvm::Type::getInt64Ty(context_),
-                      position - uniform_order.begin(), "uniform_" + sanitised(name));
+                      position - uniform_order.begin(), "uniform_" + symbol_part(name));
     if (name == "rows") {
       load->setMetadata(llvm::LLVMContext::MD_range,
                         llvm::MDBuilder(context_).createRange(llvm::APInt(64, 0),
@@ -283,7 +271,7 @@ class FunctionEmitter {
     llvm::Type* type = llvm::ArrayType::get(stored_element_type(context_, stack.type),
                                             static_cast<uint64_t>(stack.elements));
     llvm::IRBuilder<> at_start(prologue_, prologue_->begin());
-    llvm::AllocaInst* place = at_start.CreateAlloca(type, nullptr, sanitised(stack.name));
+    llvm::AllocaInst* place = at_start.CreateAlloca(type, nullptr, symbol_part(stack.name));
     place->setAlignment(llvm::Align(buffer_alignment));
     Memory memory = {place, stack.type, buffer_alignment, true, nullptr, nullptr};
     bool fresh = memories_.emplace(stack.name, memory).second;
@@ -353,7 +341,7 @@ class FunctionEmitter {
     FG_CHECK(loop.step > 0, "loop `{}` with step {}", loop.name, loop.step);
     Emitted begin = emit_value(loop.begin);
     Emitted end = emit_value(loop.end);
-    const std::string name = sanitised(loop.name);
+    const std::string name = symbol_part(loop.name);
     llvm::BasicBlock* before = builder_.GetInsertBlock();
     llvm::BasicBlock* body = llvm::BasicBlock::Create(context_, "for_" + name, function_);
     llvm::BasicBlock* after = llvm::BasicBlock::Create(context_, "after_" + name, function_);
@@ -379,7 +367,7 @@ class FunctionEmitter {
     for (const std::string& variable : assigned_variables(loop.body)) {
       Binding& target = binding(variable);
       llvm::PHINode* phi =
-          builder_.CreatePHI(value_type(context_, target.type), 2, sanitised(variable));
+          builder_.CreatePHI(value_type(context_, target.type), 2, symbol_part(variable));
       carried.push_back({variable, target.value.value, phi, nullptr});
       target.value = {phi, 0};
     }
@@ -406,7 +394,7 @@ class FunctionEmitter {
       Emitted value = {variable.behind, 0};
       if (!always) {
         llvm::PHINode* phi =
-            builder_.CreatePHI(variable.behind->getType(), 2, sanitised(variable.name));
+            builder_.CreatePHI(variable.behind->getType(), 2, symbol_part(variable.name));
         phi->addIncoming(variable.before, before);
         phi->addIncoming(variable.behind, latch);
         value.value = phi;
@@ -436,7 +424,7 @@ class FunctionEmitter {
     std::vector<llvm::PHINode*> joined;
     builder_.SetInsertPoint(after);
     for (size_t i = 0; i < names.size(); ++i) {
-      joined.push_back(builder_.CreatePHI(before[i]->getType(), 2, sanitised(names[i])));
+      joined.push_back(builder_.CreatePHI(before[i]->getType(), 2, symbol_part(names[i])));
     }
     for (auto [block, statements] :
          {std::pair{then_block, &branch.then_block}, std::pair{else_block, &branch.else_block}}) {
@@ -508,7 +496,7 @@ class FunctionEmitter {
   // ---- Expressions.
 
   void name_value(llvm::Value* value, const std::string& name) {
-    if (llvm::isa<llvm::Instruction>(value) && !value->hasName()) value->setName(sanitised(name));
+    if (llvm::isa<llvm::Instruction>(value) && !value->hasName()) value->setName(symbol_part(name));
   }
 
   /// Emits operands before their node without recursion, each node once per statement however often
@@ -937,34 +925,12 @@ class ProgramEmitter {
 
 }  // namespace
 
-std::vector<std::string> buffer_table(const LoopProgram& program) {
-  std::vector<std::string> names;
-  for (const ir::Buffer& buffer : program.buffers) names.push_back(buffer.name);
-  auto uses_row_list = [](const LoopFunction& function) {
-    return std::any_of(function.parameters.begin(), function.parameters.end(),
-                       [](const LoopParameter& p) { return p.name == ir::row_list_name; });
-  };
-  if (std::any_of(program.functions.begin(), program.functions.end(), uses_row_list) &&
-      program.find_buffer(ir::row_list_name) == nullptr) {
-    names.emplace_back(ir::row_list_name);
-  }
-  return names;
-}
-
-std::vector<std::string> symbol_names(const LoopProgram& program, std::string_view prefix) {
-  std::vector<std::string> names;
-  for (size_t i = 0; i < program.functions.size(); ++i) {
-    names.push_back(fmt::format("{}{}_{}", prefix, sanitised(program.functions[i].name), i));
-  }
-  return names;
-}
-
 LlvmModule emit_llvm(const LoopProgram& program, const std::vector<std::string>& buffer_names,
                      const CpuTarget& target, const EmitOptions& options) {
   auto state = std::make_unique<LlvmModule::State>();
   state->machine = make_target_machine(target);
   state->context.setDiscardValueNames(!options.value_names);
-  state->module = std::make_unique<llvm::Module>(sanitised(program.name), state->context);
+  state->module = std::make_unique<llvm::Module>(symbol_part(program.name), state->context);
   state->module->setTargetTriple(target.triple);
   state->module->setDataLayout(state->machine->createDataLayout());
   ProgramEmitter(*state->module, program, buffer_names, target, options.symbol_prefix).emit();

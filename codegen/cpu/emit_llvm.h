@@ -3,28 +3,14 @@
 // decided here.
 #pragma once
 
-#include <array>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "codegen/calling_convention.h"
 #include "codegen/cpu/llvm_module.h"
 #include "ir/loop/program.h"
 
 namespace fusegrad::codegen {
-
-/// The uniforms in the order in which a generated function finds them in memory, an i64 each.
-inline constexpr std::array<std::string_view, 5> uniform_order = {"rows", "step", "epoch", "steps",
-                                                                  "seed"};
-
-/// Order of the pointer table that every generated function is called with: the program's buffers,
-/// then `row_list` if a function has that parameter.
-std::vector<std::string> buffer_table(const ir::LoopProgram& program);
-
-/// External symbol of each function, in the order of `program.functions`: the name with everything
-/// but letters, digits and `_` replaced by `_`, then `_` and the function's position. `prefix`
-/// comes first: objects of several programs are linked into one file.
-std::vector<std::string> symbol_names(const ir::LoopProgram& program, std::string_view prefix = "");
 
 struct EmitOptions {
   /// Name the LLVM values after the L names (for text; costs a little time, changes no

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// L to functions that can be called, in this process.
+// Machine code of a program, in this process: what was asked for and what came of it. Sees no LLVM.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,8 +10,6 @@
 #include <vector>
 
 #include "codegen/cpu/llvm_module.h"
-#include "ir/loop/program.h"
-#include "ir/support/result.h"
 #include "runtime/core/job_table.h"
 
 namespace fusegrad::runtime {
@@ -37,7 +36,21 @@ struct CompileSeconds {
 /// Functions of one program, loaded. The functions live as long as this object.
 class CompiledProgram {
  public:
-  struct State;
+  /// What whoever made the code keeps of it; the code goes when this does.
+  struct State {
+    std::vector<std::string> buffer_names;
+    std::map<std::string, KernelFunction, std::less<>> functions;
+    CompileSeconds seconds;
+    std::string llvm_text;
+    std::string optimized_llvm_text;
+    std::vector<char> object;
+
+    State() = default;
+    State(const State&) = delete;
+    State& operator=(const State&) = delete;
+    virtual ~State();
+    virtual std::string assembly() const = 0;
+  };
 
   explicit CompiledProgram(std::unique_ptr<State> state);
   CompiledProgram(CompiledProgram&&) noexcept;
@@ -60,9 +73,5 @@ class CompiledProgram {
  private:
   std::unique_ptr<State> state_;
 };
-
-/// Needs a verified program with expanded functions. Fails when the operating system gives no
-/// executable memory; everything else that goes wrong is our bug.
-Result<CompiledProgram> compile(const ir::LoopProgram& program, const JitOptions& options = {});
 
 }  // namespace fusegrad::runtime

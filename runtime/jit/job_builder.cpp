@@ -12,9 +12,10 @@
 #include <unordered_map>
 #include <utility>
 
-#include "codegen/cpu/emit_llvm.h"
+#include "codegen/calling_convention.h"
 #include "ir/kernel/buffer_index.h"
 #include "ir/support/check.h"
+#include "runtime/jit/machine_code.h"
 
 namespace fusegrad::runtime {
 namespace {
@@ -279,6 +280,8 @@ Result<JobTable> build_job_table(const ir::LoopModule& module, const JobSettings
 
 Result<CompiledJob> build_job(const ir::LoopModule& module, const JobSettings& settings,
                               const JitOptions& options) {
+  Result<const MachineCode*> machine = machine_code();
+  if (!machine) return machine.error();
   const size_t count = module.programs.size();
   std::vector<std::optional<Result<CompiledProgram>>> compiled(count);
   // Programs are independent and each has an LLVM context of its own. The largest goes first: it
@@ -292,7 +295,7 @@ Result<CompiledJob> build_job(const ir::LoopModule& module, const JobSettings& s
   std::atomic<size_t> next = 0;
   auto work = [&] {
     for (size_t i = next++; i < count; i = next++) {
-      compiled[order[i]] = compile(module.programs[order[i]], options);
+      compiled[order[i]] = (*machine)->compile(module.programs[order[i]], options);
     }
   };
   const size_t processors = std::max(1U, std::thread::hardware_concurrency());

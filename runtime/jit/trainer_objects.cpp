@@ -5,17 +5,17 @@
 #include <map>
 #include <utility>
 
-#include "codegen/cpu/data_object.h"
-#include "codegen/cpu/emit_llvm.h"
-#include "codegen/cpu/object.h"
-#include "codegen/cpu/optimize.h"
+#include "codegen/calling_convention.h"
 #include "ir/support/check.h"
+#include "runtime/jit/machine_code.h"
 
 namespace fusegrad::runtime {
 
 Result<std::vector<std::vector<char>>> build_trainer_objects(
     const ir::LoopModule& module, const JobSettings& settings,
     const std::vector<CodeVariant>& variants) {
+  Result<const MachineCode*> machine = machine_code();
+  if (!machine) return machine.error();
   ShippedJob job;
   auto table = build_job_table(module, settings);
   if (!table) return table.error();
@@ -30,18 +30,12 @@ Result<std::vector<std::vector<char>>> build_trainer_objects(
   std::vector<std::vector<char>> objects;
   std::vector<std::string> functions;
   for (size_t v = 0; v < variants.size(); ++v) {
-    const codegen::CpuTarget target = codegen::target_with_features(variants[v].features);
     for (size_t p = 0; p < module.programs.size(); ++p) {
       const ir::LoopProgram& program = module.programs[p];
-      codegen::EmitOptions options;
-      options.symbol_prefix = fmt::format("fusegrad_v{}p{}_", v, p);
-      codegen::LlvmModule code =
-          codegen::emit_llvm(program, codegen::buffer_table(program), target, options);
-      codegen::optimize(code);
-      objects.push_back(codegen::generate_object(code));
+      const std::string prefix = fmt::format("fusegrad_v{}p{}_", v, p);
+      objects.push_back((*machine)->object(program, variants[v].features, prefix));
       std::map<std::string, std::string, std::less<>> symbol_of;
-      const std::vector<std::string> symbols =
-          codegen::symbol_names(program, options.symbol_prefix);
+      const std::vector<std::string> symbols = codegen::symbol_names(program, prefix);
       for (size_t i = 0; i < symbols.size(); ++i) {
         symbol_of[program.functions[i].name] = symbols[i];
       }
@@ -53,8 +47,7 @@ Result<std::vector<std::vector<char>>> build_trainer_objects(
     }
   }
   const std::string bytes = shipped_bytes(job);
-  objects.push_back(codegen::generate_data_object({"fusegrad_job", bytes, std::move(functions)},
-                                                  codegen::target_with_features({})));
+  objects.push_back((*machine)->data_object({"fusegrad_job", bytes, std::move(functions)}));
   return objects;
 }
 

@@ -12,7 +12,7 @@
 
 #include "ir/loop/evaluate.h"
 #include "ir/loop/program.h"
-#include "runtime/jit/jit.h"
+#include "runtime/jit/llvm/compile.h"
 
 namespace fusegrad::test {
 

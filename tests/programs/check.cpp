@@ -24,6 +24,7 @@
 #include "ir/tensor/parse.h"
 #include "ir/tensor/print.h"
 #include "ir/tensor/verify.h"
+#include "runtime/jit/llvm/compile.h"
 #include "tests/programs/machine.h"
 #include "tests/programs/unfused.h"
 #include "tests/support/error_bound.h"

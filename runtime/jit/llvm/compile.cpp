@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The stages from L to code in memory, each timed, and the linking of finished objects with
 // JITLink.
-#include "runtime/jit/jit.h"
+#include "runtime/jit/llvm/compile.h"
 
 #include <llvm/ExecutionEngine/Orc/Core.h>
 #include <llvm/ExecutionEngine/Orc/ExecutorProcessControl.h>
@@ -14,7 +14,6 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
-#include <map>
 #include <utility>
 
 #include "codegen/cpu/emit_llvm.h"
@@ -118,44 +117,19 @@ class LoadedObject {
   std::vector<KernelFunction> functions_;
 };
 
-}  // namespace
-
-struct CompiledProgram::State {
+/// Code in this process, and how to read it.
+struct LoadedCode : CompiledProgram::State {
   codegen::CpuTarget target;
-  std::vector<std::string> buffer_names;
-  std::map<std::string, KernelFunction, std::less<>> functions;
-  CompileSeconds seconds;
-  std::string llvm_text;
-  std::string optimized_llvm_text;
-  std::vector<char> object;
   std::unique_ptr<LoadedObject> loaded;
+
+  std::string assembly() const override { return codegen::disassemble(object, target); }
 };
 
-CompiledProgram::CompiledProgram(std::unique_ptr<State> state) : state_(std::move(state)) {}
-CompiledProgram::CompiledProgram(CompiledProgram&&) noexcept = default;
-CompiledProgram& CompiledProgram::operator=(CompiledProgram&&) noexcept = default;
-CompiledProgram::~CompiledProgram() = default;
-
-KernelFunction CompiledProgram::function(std::string_view name) const {
-  auto found = state_->functions.find(name);
-  return found == state_->functions.end() ? nullptr : found->second;
-}
-const std::vector<std::string>& CompiledProgram::buffer_names() const {
-  return state_->buffer_names;
-}
-const CompileSeconds& CompiledProgram::seconds() const { return state_->seconds; }
-const std::string& CompiledProgram::llvm_text() const { return state_->llvm_text; }
-const std::string& CompiledProgram::optimized_llvm_text() const {
-  return state_->optimized_llvm_text;
-}
-const std::vector<char>& CompiledProgram::object() const { return state_->object; }
-std::string CompiledProgram::assembly() const {
-  return codegen::disassemble(state_->object, state_->target);
-}
+}  // namespace
 
 Result<CompiledProgram> compile(const ir::LoopProgram& program, const JitOptions& options) {
   using Clock = std::chrono::steady_clock;
-  auto state = std::make_unique<CompiledProgram::State>();
+  auto state = std::make_unique<LoadedCode>();
   state->target = options.target ? *options.target : codegen::host_target();
   state->buffer_names = codegen::buffer_table(program);
 
