@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Names and orders that the generator and its callers agree on.
 #include "codegen/calling_convention.h"
 
 #include <fmt/format.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Access to finished code, whoever made it.
 #include <utility>
 
 #include "runtime/jit/jit.h"

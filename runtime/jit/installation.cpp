@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The tool finds its own files by where its executable is.
 #include "runtime/jit/installation.h"
 
 #include <filesystem>
