@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "ir/passes/passes.h"
 #include "ir/passes/row_groups.h"
@@ -23,52 +24,71 @@ bool is_identity_read(const TensorStatement& statement, const Expr& read) {
   return true;
 }
 
+/// Statements and declarations by name, and the names that are taken; stays true while statements
+/// are appended.
+class Tensors {
+ public:
+  explicit Tensors(const TensorProgram& program) {
+    for (size_t i = 0; i < program.declarations.size(); ++i) {
+      declarations_.emplace(program.declarations[i].name, i);
+      taken_.insert(program.declarations[i].name);
+    }
+    for (const TensorStatement& statement : program.statements) add(statement);
+  }
+  void add(const TensorStatement& statement) {
+    statements_.emplace(statement.name, statements_.size());
+    taken_.insert(statement.name);
+  }
+  const TensorStatement* statement(const TensorProgram& program, const std::string& name) const {
+    auto found = statements_.find(name);
+    return found == statements_.end() ? nullptr : &program.statements[found->second];
+  }
+  const TensorDeclaration* declaration(const TensorProgram& program,
+                                       const std::string& name) const {
+    auto found = declarations_.find(name);
+    return found == declarations_.end() ? nullptr : &program.declarations[found->second];
+  }
+  std::string fresh_name(const std::string& base) const { return ir::fresh_name(base, taken_); }
+
+ private:
+  std::unordered_map<std::string, size_t> declarations_;
+  std::unordered_map<std::string, size_t> statements_;
+  std::set<std::string> taken_;
+};
+
 /// A statement that copies `source` under a new name.
-TensorStatement copy_statement(const TensorProgram& program, const std::string& source,
-                               const std::string& name) {
+TensorStatement copy_statement(const TensorProgram& program, const Tensors& tensors,
+                               const std::string& source, const std::string& name) {
   TensorStatement copy;
   copy.name = name;
-  copy.type = *program.type_of(source);
   std::vector<ExprRef> indices;
-  Shape shape = *program.shape_of(source);
+  Shape shape;
+  if (const TensorDeclaration* declaration = tensors.declaration(program, source)) {
+    copy.type = declaration->type;
+    shape = declaration->shape;
+  }
+  if (const TensorStatement* statement = tensors.statement(program, source)) {
+    copy.origin = statement->origin;
+    if (tensors.declaration(program, source) == nullptr) {
+      copy.type = statement->type;
+      shape = statement->shape();
+    }
+  }
   for (size_t d = 0; d < shape.size(); ++d) {
     std::string index = fmt::format("i{}", d);
     copy.indices.push_back({index, 0, shape[d]});
     indices.push_back(make_index(index));
   }
   copy.value = make_read(source, copy.type, indices);
-  if (const TensorStatement* statement = program.find_statement(source))
-    copy.origin = statement->origin;
   return copy;
 }
 
-/// Numbers of the statements by name; they stay true while statements are appended.
-class StatementIndex {
- public:
-  explicit StatementIndex(const TensorProgram& program) {
-    for (size_t i = 0; i < program.statements.size(); ++i) {
-      numbers_.emplace(program.statements[i].name, i);
-    }
-  }
-  void add(const TensorProgram& program) {
-    numbers_.emplace(program.statements.back().name, program.statements.size() - 1);
-  }
-  const TensorStatement* find(const TensorProgram& program, const std::string& name) const {
-    auto found = numbers_.find(name);
-    return found == numbers_.end() ? nullptr : &program.statements[found->second];
-  }
-
- private:
-  std::unordered_map<std::string, size_t> numbers_;
-};
-
-bool can_be_cyclic(const TensorProgram& program) {
+bool can_be_cyclic(const TensorProgram& program, const Tensors& tensors) {
   // Updates whose values read each other's targets would have to run before each other.
   std::set<std::string> targets;
   for (const TensorUpdate& update : program.updates) targets.insert(update.target);
-  const StatementIndex statements(program);
   for (const TensorUpdate& update : program.updates) {
-    const TensorStatement* value = statements.find(program, update.value);
+    const TensorStatement* value = tensors.statement(program, update.value);
     if (value == nullptr) continue;
     bool reads_other = false;
     visit_reads(*value, [&](const Expr& read) {
@@ -89,10 +109,10 @@ TensorProgram separate_roots(TensorProgram program) {
   }
   for (const TensorUpdate& update : program.updates) ++uses[update.value];
   for (const TensorResult& result : program.results) ++uses[result.tensor];
-  bool copy_all = can_be_cyclic(program);
-  StatementIndex statements(program);
+  Tensors tensors(program);
+  bool copy_all = can_be_cyclic(program, tensors);
   for (TensorUpdate& update : program.updates) {
-    const TensorStatement* value = statements.find(program, update.value);
+    const TensorStatement* value = tensors.statement(program, update.value);
     bool own_element = value != nullptr;
     if (value != nullptr) {
       visit_reads(*value, [&](const Expr& read) {
@@ -106,20 +126,21 @@ TensorProgram separate_roots(TensorProgram program) {
     bool reads_self_only = own_element && uses[update.value] == 1;
     if (reads_self_only && !copy_all) continue;
     TensorStatement copy =
-        copy_statement(program, update.value, program.fresh_name(update.target + "'"));
+        copy_statement(program, tensors, update.value, tensors.fresh_name(update.target + "'"));
     update.value = copy.name;
+    tensors.add(copy);
     program.statements.push_back(std::move(copy));
-    statements.add(program);
   }
   std::set<std::string> taken;
   for (TensorResult& result : program.results) {
     bool shared = !taken.insert(result.tensor).second;
-    if (statements.find(program, result.tensor) != nullptr && !shared) continue;
-    TensorStatement copy = copy_statement(program, result.tensor, program.fresh_name(result.label));
+    if (tensors.statement(program, result.tensor) != nullptr && !shared) continue;
+    TensorStatement copy =
+        copy_statement(program, tensors, result.tensor, tensors.fresh_name(result.label));
     result.tensor = copy.name;
     taken.insert(copy.name);
+    tensors.add(copy);
     program.statements.push_back(std::move(copy));
-    statements.add(program);
   }
   return program;
 }
@@ -136,7 +157,8 @@ std::string sanitised(std::string_view name) {
 /// Writes the kernels of a grouping down.
 class KernelWriter {
  public:
-  KernelWriter(const TensorProgram& program, const Grouping& grouping) : program_(program) {
+  KernelWriter(const TensorProgram& program, const Grouping& grouping)
+      : program_(program), grouping_(grouping) {
     for (size_t i = 0; i < program.statements.size(); ++i) number_[program.statements[i].name] = i;
     for (const TensorUpdate& update : program.updates) target_of_[update.value] = update.target;
     for (const TensorResult& result : program.results) stored_.insert(result.tensor);
@@ -155,6 +177,7 @@ class KernelWriter {
   Kernel write(const RowGroup& group, size_t ordinal) {
     Kernel kernel;
     used_names_.clear();
+    last_suffix_.clear();
     const TensorStatement& first = program_.statements[group.members[0]];
     for (const RowDimension& row : group.rows) {
       IndexRange range;
@@ -170,9 +193,13 @@ class KernelWriter {
 
  private:
   std::string unique(const std::string& name) {
-    std::string candidate = name;
-    for (int i = 2; !used_names_.insert(candidate).second; ++i)
-      candidate = fmt::format("{}{}", name, i);
+    if (used_names_.insert(name).second) return name;
+    // Smaller suffixes were taken when this name was last asked for, and are still.
+    int& suffix = last_suffix_.try_emplace(name, 1).first->second;
+    std::string candidate;
+    do {
+      candidate = fmt::format("{}{}", name, ++suffix);
+    } while (!used_names_.insert(candidate).second);
     return candidate;
   }
 
@@ -197,10 +224,7 @@ class KernelWriter {
       if (node->op != Op::read) return node;
       auto producer = number_.find(node->name);
       if (producer == number_.end()) return node;
-      if (std::find(group.members.begin(), group.members.end(), producer->second) ==
-          group.members.end()) {
-        return node;
-      }
+      if (&grouping_.groups[grouping_.group_of[producer->second]] != &group) return node;
       Expr copy = *node;
       copy.name = local_name(node->name);
       copy.operands.clear();
@@ -290,11 +314,13 @@ class KernelWriter {
   }
 
   const TensorProgram& program_;
+  const Grouping& grouping_;
   std::map<std::string, size_t, std::less<>> number_;
   std::map<std::string, std::string> target_of_;
   std::set<std::string> stored_;
   std::set<std::string> read_inside_;
-  std::set<std::string> used_names_;
+  std::unordered_set<std::string> used_names_;
+  std::unordered_map<std::string, int> last_suffix_;
 };
 
 /// Level of each group: 1 + the highest level of a group it waits for. Groups of one level are
@@ -310,20 +336,22 @@ std::vector<size_t> launch_levels(const Grouping& grouping, const Dependences& d
       }
     }
   }
-  // The graph has no cycle, so as many rounds as groups reach the fixed point.
-  for (size_t round = 0; round <= count; ++round) {
-    bool changed = false;
-    for (size_t group = 0; group < count; ++group) {
-      for (size_t other : waits_for[group]) {
-        if (level[group] <= level[other]) {
-          level[group] = level[other] + 1;
-          changed = true;
-        }
-      }
-    }
-    if (!changed) break;
-    FG_CHECK(round < count, "the groups wait for each other");
+  // Groups whose predecessors all have their level are ready.
+  std::vector<std::vector<size_t>> awaited_by(count);
+  std::vector<size_t> missing(count, 0);
+  std::vector<size_t> ready;
+  for (size_t group = 0; group < count; ++group) {
+    missing[group] = waits_for[group].size();
+    if (missing[group] == 0) ready.push_back(group);
+    for (size_t other : waits_for[group]) awaited_by[other].push_back(group);
   }
+  for (size_t next = 0; next < ready.size(); ++next) {
+    for (size_t group : awaited_by[ready[next]]) {
+      level[group] = std::max(level[group], level[ready[next]] + 1);
+      if (--missing[group] == 0) ready.push_back(group);
+    }
+  }
+  FG_CHECK(ready.size() == count, "the groups wait for each other");
   // A group that nobody waits for and that is alone on its level moves to the next one and saves a
   // launch.
   size_t top = count == 0 ? 0 : *std::max_element(level.begin(), level.end());
@@ -375,11 +403,13 @@ GroupedProgram group_in_steps(const TensorProgram& input) {
   KernelWriter writer(program, grouping);
   std::vector<size_t> level = launch_levels(grouping, order);
   size_t launches = level.empty() ? 0 : *std::max_element(level.begin(), level.end()) + 1;
+  std::vector<std::vector<size_t>> groups_of(launches);
+  for (size_t g = 0; g < grouping.groups.size(); ++g) groups_of[level[g]].push_back(g);
   size_t ordinal = 0;
-  for (size_t l = 0; l < launches; ++l) {
+  for (const std::vector<size_t>& groups : groups_of) {
     Launch launch;
-    for (size_t g = 0; g < grouping.groups.size(); ++g) {
-      if (level[g] == l) launch.kernels.push_back(writer.write(grouping.groups[g], ordinal++));
+    for (size_t g : groups) {
+      launch.kernels.push_back(writer.write(grouping.groups[g], ordinal++));
     }
     if (!launch.kernels.empty()) result.launches.push_back(std::move(launch));
   }

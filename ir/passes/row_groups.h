@@ -50,6 +50,7 @@ struct Grouping {
   std::vector<RowGroup> groups;
   std::vector<size_t> group_of;  ///< by statement
   std::vector<FusionRemark> remarks;
+  int64_t steps = 0;  ///< of the search: a measure of work that is the same in every run
 };
 Grouping group_rows(const TensorProgram& program, const Dependences& dependences,
                     const GroupingLimits& limits);
