@@ -753,8 +753,11 @@ class FunctionEmitter {
     // instruction (minps, maxps).
     llvm::Value* b_wins = minimum ? builder_.CreateFCmpOLT(b, a) : builder_.CreateFCmpOGT(b, a);
     if (!is_real_constant_but_nan(b)) {
-      llvm::Value* b_alone_is_nan =
-          builder_.CreateAnd(builder_.CreateFCmpUNO(b, b), builder_.CreateFCmpORD(a, a));
+      // One after the other: the order in which arguments are evaluated is the C++ compiler's
+      // choice.
+      llvm::Value* a_is_number = builder_.CreateFCmpORD(a, a);
+      llvm::Value* b_is_nan = builder_.CreateFCmpUNO(b, b);
+      llvm::Value* b_alone_is_nan = builder_.CreateAnd(b_is_nan, a_is_number);
       b_wins = builder_.CreateOr(b_wins, b_alone_is_nan);
     }
     return builder_.CreateSelect(b_wins, b, a);

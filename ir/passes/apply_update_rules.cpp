@@ -3,18 +3,56 @@
 // parameter, so that updates are grouped, fused and compiled like anything else.
 #include <algorithm>
 #include <set>
+#include <unordered_map>
 #include <utility>
 
 #include "ir/passes/passes.h"
 #include "ir/support/check.h"
+#include "ir/tensor/tensor_index.h"
 
 namespace fusegrad::ir {
 namespace {
 
+/// A program that grows.
+class Growing {
+ public:
+  explicit Growing(TensorProgram& program) : program_(program), index_(program) {
+    for (const TensorUpdate& update : program.updates) values_[update.target] = update.value;
+  }
+
+  const TensorProgram& operator*() const { return program_; }
+  const TensorProgram* operator->() const { return &program_; }
+  const TensorIndex& index() const { return index_; }
+  std::string fresh_name(const std::string& base) const { return index_.fresh_name(base); }
+  /// What the tensor becomes at the end of the step; null if nothing is said about it.
+  const std::string* value_after(const std::string& target) const {
+    auto found = values_.find(target);
+    return found == values_.end() ? nullptr : &found->second;
+  }
+
+  void add(TensorStatement statement) {
+    program_.statements.push_back(std::move(statement));
+    index_.added(program_.statements.back());
+  }
+  void add(TensorDeclaration declaration) {
+    program_.declarations.push_back(std::move(declaration));
+    index_.added(program_.declarations.back());
+  }
+  void add(TensorUpdate update) {
+    values_[update.target] = update.value;
+    program_.updates.push_back(std::move(update));
+  }
+
+ private:
+  TensorProgram& program_;
+  TensorIndex index_;
+  std::unordered_map<std::string, std::string> values_;
+};
+
 /// Names for the elements' indices: those of the gradient's statement, which follow the model.
-std::vector<IndexRange> element_indices(const TensorProgram& program, const std::string& gradient,
+std::vector<IndexRange> element_indices(const Growing& program, const std::string& gradient,
                                         const Shape& shape) {
-  if (const TensorStatement* statement = program.find_statement(gradient)) {
+  if (const TensorStatement* statement = program.index().statement(*program, gradient)) {
     return statement->indices;
   }
   std::vector<IndexRange> indices;
@@ -42,7 +80,7 @@ ExprRef fill(const ExprRef& e, const std::map<std::string, ExprRef>& values) {
 }
 
 /// Appends a map under a name that is still free, and returns the name.
-std::string add_map(TensorProgram& program, const std::string& base,
+std::string add_map(Growing& program, const std::string& base,
                     const std::vector<IndexRange>& indices, ScalarType type, ExprRef value,
                     Span origin) {
   TensorStatement statement;
@@ -51,15 +89,14 @@ std::string add_map(TensorProgram& program, const std::string& base,
   statement.type = type;
   statement.value = std::move(value);
   statement.origin = origin;
-  program.statements.push_back(std::move(statement));
-  return program.statements.back().name;
+  program.add(std::move(statement));
+  return program->statements.back().name;
 }
 
-void add_update(TensorProgram& program, const std::string& target,
-                const std::vector<IndexRange>& indices, ScalarType type, ExprRef value,
-                Span origin) {
-  program.updates.push_back(
-      {target, add_map(program, target + "'", indices, type, std::move(value), origin)});
+void add_update(Growing& program, const std::string& target, const std::vector<IndexRange>& indices,
+                ScalarType type, ExprRef value, Span origin) {
+  program.add(TensorUpdate{
+      target, add_map(program, target + "'", indices, type, std::move(value), origin)});
 }
 
 /// The tensor of a rule's state. A transform's states have its name between: an optimizer and
@@ -77,13 +114,12 @@ struct Subject {
 };
 
 /// Initial values of the states of one parameter.
-void add_initial_values(TensorProgram& init, const Subject& subject, const UpdateRule& rule,
+void add_initial_values(Growing& init, const Subject& subject, const UpdateRule& rule,
                         const std::string& prefix) {
   const TensorDeclaration& parameter = subject.parameter;
   std::map<std::string, ExprRef> values;
-  for (const TensorUpdate& update : init.updates) {
-    if (update.target != parameter.name) continue;
-    values["p"] = make_read(update.value, parameter.type, positions(subject.indices));
+  if (const std::string* value = init.value_after(parameter.name)) {
+    values["p"] = make_read(*value, parameter.type, positions(subject.indices));
   }
   for (const UpdateRule::State& state : rule.states) {
     add_update(init, state_name(parameter.name, prefix, state), subject.indices, parameter.type,
@@ -91,16 +127,16 @@ void add_initial_values(TensorProgram& init, const Subject& subject, const Updat
   }
 }
 
-void declare_states(TensorProgram& program, const TensorDeclaration& parameter,
-                    const UpdateRule& rule, const std::string& prefix) {
+void declare_states(Growing& program, const TensorDeclaration& parameter, const UpdateRule& rule,
+                    const std::string& prefix) {
   for (const UpdateRule::State& state : rule.states) {
     TensorDeclaration declaration = parameter;
     declaration.kind = TensorKind::state;
     declaration.name = state_name(parameter.name, prefix, state);
     declaration.origin = rule.origin;
-    FG_CHECK(!program.type_of(declaration.name), "there already is a tensor `{}`",
+    FG_CHECK(!program.index().is_taken(declaration.name), "there already is a tensor `{}`",
              declaration.name);
-    program.declarations.push_back(std::move(declaration));
+    program.add(std::move(declaration));
   }
 }
 
@@ -134,7 +170,7 @@ ExprRef sum_of(std::vector<ExprRef> terms) {
 /// Applies transforms and optimizer to the two programs.
 class RuleWriter {
  public:
-  RuleWriter(TensorProgram& train, TensorProgram& init) : train_(train), init_(init) {}
+  RuleWriter(Growing& train, Growing& init) : train_(train), init_(init) {}
 
   void transform(std::vector<Subject>& subjects, const GradientTransform& transform) {
     const std::string prefix = transform.name + ".";
@@ -248,7 +284,7 @@ class RuleWriter {
       rows.origin = origin;
       value = make_read(rows.name, type, {make_index(indices[0].name)});
       binders = {indices[0]};
-      train_.statements.push_back(std::move(rows));
+      train_.add(std::move(rows));
     }
     TensorStatement sum;
     sum.name = train_.fresh_name(base);
@@ -259,15 +295,15 @@ class RuleWriter {
       sum.reduction = Reduction::sum;
       sum.binders = std::move(binders);
     }
-    train_.statements.push_back(std::move(sum));
-    return make_read(train_.statements.back().name, type, {});
+    train_.add(std::move(sum));
+    return make_read(train_->statements.back().name, type, {});
   }
 
   /// A read of the number; null if no parameter has that total.
   ExprRef total_of(const std::vector<Subject>& subjects, const GradientTransform& transform,
                    const std::string& name, const std::map<std::string, ExprRef>& earlier) {
     std::vector<ExprRef> parts;
-    ScalarType type = train_.real;
+    ScalarType type = train_->real;
     Span origin;
     for (const Subject& subject : subjects) {
       const UpdateRule* rule = rule_for(transform, subject);
@@ -291,8 +327,8 @@ class RuleWriter {
     return make_read(sum, type, {});
   }
 
-  TensorProgram& train_;
-  TensorProgram& init_;
+  Growing& train_;
+  Growing& init_;
   std::vector<std::pair<ExprRef, ExprRef>> scalars_;  ///< of the current transform
 };
 
@@ -305,17 +341,19 @@ TensorModule apply_update_rules(const TensorModule& module,
   TensorProgram* train = result.find("train");
   TensorProgram* init = result.find("init");
   FG_CHECK(train != nullptr && init != nullptr, "programs init and train are needed");
+  Growing growing_train(*train);
+  Growing growing_init(*init);
   std::vector<Subject> subjects;
   for (const TensorResult& item : train->results) {
     if (item.kind != TensorResultKind::gradient || !rules.contains(item.label)) continue;
-    const TensorDeclaration* declared = train->find_declaration(item.label);
+    const TensorDeclaration* declared = growing_train.index().declaration(*train, item.label);
     FG_CHECK(declared != nullptr, "gradient of `{}`, which is no parameter", item.label);
     subjects.push_back(
-        {*declared, element_indices(*train, item.tensor, declared->shape), item.tensor});
+        {*declared, element_indices(growing_train, item.tensor, declared->shape), item.tensor});
   }
   std::erase_if(train->results,
                 [](const TensorResult& item) { return item.kind == TensorResultKind::gradient; });
-  RuleWriter writer(*train, *init);
+  RuleWriter writer(growing_train, growing_init);
   for (const GradientTransform& transform : transforms) writer.transform(subjects, transform);
   for (const Subject& subject : subjects) {
     writer.optimize(subject, rules.at(subject.parameter.name));

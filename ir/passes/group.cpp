@@ -11,6 +11,7 @@
 #include "ir/passes/row_groups.h"
 #include "ir/passes/simplify_steps.h"
 #include "ir/support/check.h"
+#include "ir/tensor/tensor_index.h"
 
 namespace fusegrad::ir {
 namespace {
@@ -24,40 +25,8 @@ bool is_identity_read(const TensorStatement& statement, const Expr& read) {
   return true;
 }
 
-/// Statements and declarations by name, and the names that are taken; stays true while statements
-/// are appended.
-class Tensors {
- public:
-  explicit Tensors(const TensorProgram& program) {
-    for (size_t i = 0; i < program.declarations.size(); ++i) {
-      declarations_.emplace(program.declarations[i].name, i);
-      taken_.insert(program.declarations[i].name);
-    }
-    for (const TensorStatement& statement : program.statements) add(statement);
-  }
-  void add(const TensorStatement& statement) {
-    statements_.emplace(statement.name, statements_.size());
-    taken_.insert(statement.name);
-  }
-  const TensorStatement* statement(const TensorProgram& program, const std::string& name) const {
-    auto found = statements_.find(name);
-    return found == statements_.end() ? nullptr : &program.statements[found->second];
-  }
-  const TensorDeclaration* declaration(const TensorProgram& program,
-                                       const std::string& name) const {
-    auto found = declarations_.find(name);
-    return found == declarations_.end() ? nullptr : &program.declarations[found->second];
-  }
-  std::string fresh_name(const std::string& base) const { return ir::fresh_name(base, taken_); }
-
- private:
-  std::unordered_map<std::string, size_t> declarations_;
-  std::unordered_map<std::string, size_t> statements_;
-  std::set<std::string> taken_;
-};
-
 /// A statement that copies `source` under a new name.
-TensorStatement copy_statement(const TensorProgram& program, const Tensors& tensors,
+TensorStatement copy_statement(const TensorProgram& program, const TensorIndex& tensors,
                                const std::string& source, const std::string& name) {
   TensorStatement copy;
   copy.name = name;
@@ -83,7 +52,7 @@ TensorStatement copy_statement(const TensorProgram& program, const Tensors& tens
   return copy;
 }
 
-bool can_be_cyclic(const TensorProgram& program, const Tensors& tensors) {
+bool can_be_cyclic(const TensorProgram& program, const TensorIndex& tensors) {
   // Updates whose values read each other's targets would have to run before each other.
   std::set<std::string> targets;
   for (const TensorUpdate& update : program.updates) targets.insert(update.target);
@@ -109,7 +78,7 @@ TensorProgram separate_roots(TensorProgram program) {
   }
   for (const TensorUpdate& update : program.updates) ++uses[update.value];
   for (const TensorResult& result : program.results) ++uses[result.tensor];
-  Tensors tensors(program);
+  TensorIndex tensors(program);
   bool copy_all = can_be_cyclic(program, tensors);
   for (TensorUpdate& update : program.updates) {
     const TensorStatement* value = tensors.statement(program, update.value);
@@ -128,8 +97,8 @@ TensorProgram separate_roots(TensorProgram program) {
     TensorStatement copy =
         copy_statement(program, tensors, update.value, tensors.fresh_name(update.target + "'"));
     update.value = copy.name;
-    tensors.add(copy);
     program.statements.push_back(std::move(copy));
+    tensors.added(program.statements.back());
   }
   std::set<std::string> taken;
   for (TensorResult& result : program.results) {
@@ -139,8 +108,8 @@ TensorProgram separate_roots(TensorProgram program) {
         copy_statement(program, tensors, result.tensor, tensors.fresh_name(result.label));
     result.tensor = copy.name;
     taken.insert(copy.name);
-    tensors.add(copy);
     program.statements.push_back(std::move(copy));
+    tensors.added(program.statements.back());
   }
   return program;
 }

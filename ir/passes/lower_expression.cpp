@@ -167,23 +167,32 @@ ExprRef ExpressionLowering::lower_select(const ExprRef& e) {
 
 // ---- Integers.
 
-IndexRanges ExpressionLowering::form_ranges() const {
-  IndexRanges ranges = builder_.ranges();
+IndexRanges ExpressionLowering::form_ranges(const ExprRef& form) const {
+  IndexRanges ranges;
   ranges.add_rows(program_.batch);
   ranges.by_name[lane_index] = {0, lanes_ - 1};
-  for (const auto& [name, value] : placeholders_) {
-    if (value.second) ranges.by_name[name] = *value.second;
-  }
+  const IndexRanges& variables = builder_.ranges();
+  // Of the names in the form only: a large kernel has thousands.
+  walk(form, [&](const Expr& node) {
+    if (node.op != Op::index && node.op != Op::variable) return;
+    if (auto known = variables.by_name.find(node.name); known != variables.by_name.end()) {
+      ranges.by_name.insert(*known);
+    }
+    if (auto vector = placeholders_.find(node.name); vector != placeholders_.end()) {
+      if (vector->second.second) ranges.by_name[node.name] = *vector->second.second;
+    }
+  });
   return ranges;
 }
 
 ExprRef ExpressionLowering::placeholder(const ExprRef& vector_value,
                                         std::optional<Interval> range) {
-  for (const auto& [name, value] : placeholders_) {
-    if (value.first == vector_value) return make_index(name);
+  if (auto known = placeholder_of_.find(vector_value.get()); known != placeholder_of_.end()) {
+    return make_index(known->second);
   }
   std::string name = fmt::format("$vector{}", placeholders_.size());
   placeholders_[name] = {vector_value, range};
+  placeholder_of_[vector_value.get()] = name;
   return make_index(name);
 }
 
@@ -229,7 +238,7 @@ bool ExpressionLowering::varies(const ExprRef& form) const {
 }
 
 ExprRef ExpressionLowering::finish(const ExprRef& form) {
-  ExprRef simple = simplify_integer(form, form_ranges());
+  ExprRef simple = simplify_integer(form, form_ranges(form));
   if (!varies(simple)) return simple;
   // Lane by lane; parts that do not vary stay scalar until they meet a vector.
   std::function<ExprRef(const ExprRef&)> vectorise = [&](const ExprRef& node) -> ExprRef {
@@ -297,7 +306,7 @@ ExprRef ExpressionLowering::buffer_position(const Buffer& buffer,
                                             const ExprRef& clamp) {
   ElementPosition element = element_position(buffer, indices);
   if (element.row == nullptr) return element.position;
-  ExprRef row_form = simplify_integer(element.row, form_ranges());
+  ExprRef row_form = simplify_integer(element.row, form_ranges(element.row));
   Address row_address = address(row_form, clamp);
   int lanes = row_address.contiguous ? lanes_ : row_address.at->type.lanes;
   ExprRef number =
@@ -314,7 +323,7 @@ ExprRef ExpressionLowering::buffer_position(const Buffer& buffer,
 }
 
 ExpressionLowering::Address ExpressionLowering::address(const ExprRef& form, const ExprRef& clamp) {
-  IndexRanges ranges = form_ranges();
+  IndexRanges ranges = form_ranges(form);
   LinearForm linear = linear_form(form, ranges);
   ExprRef simple = to_expr(linear);
   if (!varies(simple)) return {clamped(simple, clamp), false};

@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "ir/kernel/buffer_index.h"
@@ -97,7 +98,8 @@ class ExpressionLowering {
   bool provably_inside(const ExprRef& index, const Extent& extent) const;
   ExprRef placeholder(const ExprRef& vector_value, std::optional<Interval> range);
   ExprRef stored_value(const ExprRef& value, ScalarType stored);
-  IndexRanges form_ranges() const;
+  /// What is known about the names in the form.
+  IndexRanges form_ranges(const ExprRef& form) const;
   std::optional<Interval> value_range(const Expr& node) const;
 
   const KernelProgram& program_;
@@ -108,6 +110,7 @@ class ExpressionLowering {
   std::map<std::string, ExprRef> values_;
   std::map<std::string, LocalMemory> locals_;
   std::map<std::string, std::pair<ExprRef, std::optional<Interval>>> placeholders_;
+  std::unordered_map<const Expr*, std::string> placeholder_of_;  ///< by the value
   std::optional<std::string> tail_index_;
   ExprRef guard_;
   ExprRef tile_offset_;

@@ -102,10 +102,9 @@ class KernelStudy {
     for (const ExprRef& e : access.indices) indices.push_back(substitute(e, in_vectors));
     ElementPosition position = element_position(*access.buffer, indices);
     if (position.row != nullptr && mentions_index(position.row, "$lane")) return false;
-    IndexRanges ranges = ranges_;
-    ranges.by_name["$lane"] = {0, vector_width - 1};
-    ranges.by_name["$vector"] = {0, std::max<int64_t>(0, extent(index) / vector_width)};
-    LinearForm form = linear_form(position.position, ranges);
+    ranges_.by_name["$lane"] = {0, vector_width - 1};
+    ranges_.by_name["$vector"] = {0, std::max<int64_t>(0, extent(index) / vector_width)};
+    LinearForm form = linear_form(position.position, ranges_);
     if (coefficient_of(form, "$lane") != 1) return false;
     for (const LinearForm::Term& term : form.terms) {
       if (term.atom->op != Op::index && mentions_index(term.atom, "$lane")) return false;
@@ -175,7 +174,9 @@ class KernelStudy {
   std::set<std::string> over_rows_;
   std::map<const KernelStatement*, SegmentSum> segments_;
   std::set<std::string> segment_indices_;
-  IndexRanges ranges_;
+  /// Of the kernel's indices, and of the two names that stand for one of them while it is asked
+  /// about: a copy for every question would make the work quadratic.
+  mutable IndexRanges ranges_;
 };
 
 int64_t largest_divisor(int64_t number, int64_t limit) {
@@ -250,6 +251,11 @@ void choose_layouts(KernelModule& module, const ScheduleOptions& options) {
       for (const Kernel& kernel : launch.kernels) {
         KernelStudy study(program, buffers, kernel, options);
         VectorChoice choice = choose_vectors(study, kernel, false);
+        const bool row_has_say =
+            choice.row && std::any_of(kernel.statements.begin(), kernel.statements.end(),
+                                      [&](const KernelStatement& statement) {
+                                        return study.score(statement, *choice.row, false) > 0;
+                                      });
         for (size_t s = 0; s < kernel.statements.size(); ++s) {
           auto lanes = choice.lanes.find(s);
           // A kernel of short statements without any other operand follows the layout, it does not
@@ -257,12 +263,7 @@ void choose_layouts(KernelModule& module, const ScheduleOptions& options) {
           bool counts = lanes != choice.lanes.end() || choice.row.has_value();
           if (!counts) continue;
           const std::string& index = lanes != choice.lanes.end() ? lanes->second : *choice.row;
-          bool has_say = lanes != choice.lanes.end() ||
-                         std::any_of(kernel.statements.begin(), kernel.statements.end(),
-                                     [&](const KernelStatement& other) {
-                                       return study.score(other, index, false) > 0;
-                                     });
-          if (!has_say) continue;
+          if (lanes == choice.lanes.end() && !row_has_say) continue;
           int64_t points = study.binder_points(kernel.statements[s]);
           for (const Access& access : study.accesses(kernel.statements[s])) {
             if (access.buffer->kind != BufferKind::parameter &&
@@ -402,6 +403,10 @@ void derive_buffers(KernelProgram& program) {
   std::map<std::string, int64_t> values;  // by input
   for (const Launch& launch : program.launches) {
     for (const Kernel& kernel : launch.kernels) {
+      if (std::none_of(kernel.schedule.begin(), kernel.schedule.end(),
+                       [](const ScheduleAttribute& a) { return a.kind == Kind::segment; })) {
+        continue;
+      }
       for (const KernelStatement& statement : kernel.statements) {
         auto form = segment_of(program.buffers, kernel, statement);
         if (!form) continue;
