@@ -78,8 +78,13 @@ int train(const TrainCommand& command) {
     }
   }
   if (*log) log_compile(**log, *compilation);
-  auto exit_code =
-      runtime::run_training(compilation->code.table, command.run, *log ? &**log : nullptr);
+  const runtime::JobTable& table = compilation->code.table;
+  runtime::RunOptions run = command.run;
+  // As in a shipped trainer: the run sets it, whatever the programs were made from.
+  if (command.model.settings.contains("lr") && table.settings.learning_rate) {
+    run.learning_rate = table.settings.learning_rate->value;
+  }
+  auto exit_code = runtime::run_training(table, run, *log ? &**log : nullptr);
   if (!exit_code) return report_failure(exit_code.error(), *compilation, messages);
   return *exit_code;
 }

@@ -41,6 +41,10 @@ runtime::JobSettings job_settings(const frontend::Job& job, const std::string& m
   settings.train.time_limit = train.time_limit;
   settings.train.patience = train.patience;
   settings.train.eval_every = train.eval_every;
+  if (job.learning_rate) {
+    settings.train.learning_rate =
+        runtime::LearningRate{job.learning_rate->name, job.learning_rate->initial};
+  }
   if (train.target) {
     settings.train.target = runtime::Target{
         train.target->metric, comparison(train.target->comparison), train.target->threshold};

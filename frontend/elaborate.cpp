@@ -195,12 +195,19 @@ std::optional<Job> elaborate(const ast::File& model, const ast::File& library,
       // A model without parameters: the call is checked all the same.
       static_cast<void>(training.elaborate_update_rule(*plan.optimizer, {}, plan.learning_rate));
     }
-    for (const auto& [name, tags] : parameters) {
-      std::optional<ir::UpdateRule> rule =
-          training.elaborate_update_rule(*plan.optimizer, tags, plan.learning_rate);
-      if (!rule) break;
-      job.update_rules.emplace(name, std::move(*rule));
-    }
+    const auto elaborate_rules = [&] {
+      job.update_rules.clear();
+      for (const auto& [name, tags] : parameters) {
+        std::optional<ir::UpdateRule> rule =
+            training.elaborate_update_rule(*plan.optimizer, tags, plan.learning_rate);
+        if (!rule) return;
+        if (!rule->settings.empty()) job.learning_rate = rule->settings[0];
+        job.update_rules.emplace(name, std::move(*rule));
+      }
+    };
+    elaborate_rules();
+    // One setting for all parameters must leave those their own rates which have some.
+    if (training.learning_rate_differs()) elaborate_rules();
   }
   check_target(plan.settings, train, plan.model, reporter);
   settings.training = true;

@@ -111,6 +111,9 @@ struct Job {
   std::map<std::string, ir::UpdateRule> update_rules;
   /// What happens to the gradients before, in order.
   std::vector<ir::GradientTransform> transforms;
+  /// The optimizer's argument `lr`, which a run may set; infinite where it follows the step or
+  /// differs between parameters. Nothing where there is no such argument.
+  std::optional<ir::UpdateRule::Setting> learning_rate;
   TrainSettings settings;
   std::vector<ModelInput> inputs;
   /// Empty if there is no data and none is needed; otherwise `train` comes first.

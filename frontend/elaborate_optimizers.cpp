@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "frontend/elaborator.h"
@@ -14,6 +15,9 @@ using ast::StatementKind;
 using ir::ExprRef;
 
 namespace {
+
+/// Not the name of any parameter or state of a model: `optimizer` is a word of the language.
+constexpr const char* learning_rate_state = "optimizer.lr";
 
 Value rule_variable(const std::string& name, ir::ScalarType type) {
   ir::Expr node;
@@ -55,18 +59,20 @@ std::optional<ir::UpdateRule> Elaborator::elaborate_update_rule(
       match_arguments(call, formals, signature, "E0703", outside);
   if (!actual) return std::nullopt;
 
+  ir::UpdateRule rule;
+  rule.origin = optimizer->span;
   Scope scope = outside;
   scope.from_library = definitions_.is_library(optimizer->span);
   for (size_t i = 0; i < formals.size(); ++i) {
     const ast::ValueParameter& parameter = optimizer->parameters[i];
     const ast::Argument* argument = (*actual)[i];
-    if (learning_rate != nullptr && parameter.name.text == "lr") {
-      scope.locals["lr"] = evaluate(*learning_rate, outside);
-    } else if (argument != nullptr) {
-      scope.locals[parameter.name.text] = evaluate(argument->value, outside);
-    } else {
-      scope.locals[parameter.name.text] = evaluate(*parameter.default_value, scope);
-    }
+    const bool is_rate = parameter.name.text == "lr" && !is_transform;
+    const ast::Expression* text = argument != nullptr       ? &argument->value
+                                  : parameter.default_value ? &*parameter.default_value
+                                                            : learning_rate;
+    Value value = evaluate(*text, argument != nullptr ? outside : scope);
+    if (is_rate) value = learning_rate_setting(*text, value, learning_rate, outside, rule);
+    scope.locals[parameter.name.text] = std::move(value);
   }
   scope.calls.push_back(call.span);
 
@@ -78,8 +84,6 @@ std::optional<ir::UpdateRule> Elaborator::elaborate_update_rule(
   if (!parameter.empty()) scope.locals[parameter] = rule_variable("p", real);
   scope.locals[gradient] = rule_variable("g", real);
 
-  ir::UpdateRule rule;
-  rule.origin = optimizer->span;
   std::map<std::string, std::string> targets = {{subject, is_transform ? "g" : "p"}};
   std::map<std::string, Span> updated;
   std::map<std::string, Span> states;
@@ -180,6 +184,41 @@ std::optional<ir::UpdateRule> Elaborator::elaborate_update_rule(
   if (reporter_.error_count() != errors_before) return std::nullopt;
   if (is_transform) rule.totals = std::move(totals->of_parameter);
   return rule;
+}
+
+Value Elaborator::learning_rate_setting(const ast::Expression& text, const Value& own,
+                                        const ast::Expression* replacement, const Scope& outside,
+                                        ir::UpdateRule& rule) {
+  const auto is_known = [](const Value& value) {
+    return value.kind == ValueKind::real || value.is_number();
+  };
+  const auto number = [](const Value& value) {
+    return value.kind == ValueKind::real ? value.real : static_cast<double>(value.integer.maximum);
+  };
+  const Value given = replacement == nullptr ? own : evaluate(*replacement, outside);
+  if (given.is_error() || own.is_error()) return error();
+  if (is_known(own)) {
+    learning_rate_differs_ = learning_rate_differs_ || (own_rate_ && *own_rate_ != number(own));
+    own_rate_ = number(own);
+  }
+  // The form of the rule follows from the model file alone: what the command line gives changes a
+  // number and no bit of the code. Infinite stands for "as the model file has it".
+  const ir::ScalarType real = options_.real;
+  ExprRef set = ir::make_read(learning_rate_state, ir::ScalarType::f64, {});
+  if (real != ir::ScalarType::f64) set = ir::make_convert(real, set);
+  constexpr double unset = std::numeric_limits<double>::infinity();
+  if (is_known(own) && is_known(given) && !learning_rate_differs_) {
+    rule.settings.push_back({learning_rate_state, number(given)});
+    return Value::of_element(set);
+  }
+  const bool is_number = replacement != nullptr && is_known(given);
+  const Operand schedule = {is_number || replacement == nullptr ? &text : replacement,
+                            is_number ? own : given};
+  ExprRef otherwise = real_operand(schedule, "lr", outside);
+  if (otherwise == nullptr || otherwise->type.scalar != real) return schedule.value;
+  rule.settings.push_back({learning_rate_state, is_number ? number(given) : unset});
+  ExprRef is_set = ir::make_binary(ir::Op::less, set, ir::make_real(unset, real));
+  return Value::of_element(ir::make_select(is_set, set, otherwise));
 }
 
 Value Elaborator::evaluate_total(const ast::Expression& e, const Scope& scope) {

@@ -207,11 +207,15 @@ class Elaborator {
   const std::vector<ParameterSite>& parameters() const { return parameters_; }
 
   /// The rule of an optimizer's or transform's call for a parameter with these tags. Nothing after
-  /// a report. `totals`: of the transform; null for an optimizer.
+  /// a report. `totals`: of the transform; null for an optimizer. `learning_rate` replaces the
+  /// call's argument `lr`. The rule reads that argument from a setting, so that a run can change
+  /// it.
   std::optional<ir::UpdateRule> elaborate_update_rule(const ast::Expression& call,
                                                       const std::vector<std::string>& tags,
                                                       const ast::Expression* learning_rate,
                                                       Totals* totals = nullptr);
+  /// The optimizer's call has constants as `lr` that are not the same for all parameters so far.
+  bool learning_rate_differs() const { return learning_rate_differs_; }
 
   /// The first use of each layer of the model file in training, by the layer's place in the text.
   const std::map<std::pair<uint32_t, uint32_t>, LayerUse>& layer_uses() const {
@@ -346,6 +350,11 @@ class Elaborator {
   Value evaluate_reshape(const ast::Expression& e, const Scope& scope);
   Value evaluate_tagged(const ast::Expression& e, const Scope& scope);
   Value evaluate_total(const ast::Expression& e, const Scope& scope);
+  /// What `lr` means in a rule whose call says `own`: a read of the setting, which is added to the
+  /// rule.
+  Value learning_rate_setting(const ast::Expression& text, const Value& own,
+                              const ast::Expression* replacement, const Scope& outside,
+                              ir::UpdateRule& rule);
   std::optional<ir::Shape> list_of_sizes(const ast::Expression& list, const Scope& scope);
   bool has_arguments(const ast::Expression& e, size_t count, std::string_view signature,
                      const Scope& scope);
@@ -542,6 +551,8 @@ class Elaborator {
   std::string integer_argument_;
   std::map<std::string, Span> output_spans_;
   std::map<std::string, int> statement_turns_;  ///< statements of each name, for random streams
+  std::optional<double> own_rate_;              ///< the constant `lr` of the rule before
+  bool learning_rate_differs_ = false;
   bool gave_up_ = false;
 };
 

@@ -31,9 +31,16 @@ struct UpdateRule {
     std::string name;  ///< "total.1": with a dot, as no state
     ExprRef value;
   };
+  /// A number that the host may change before the first step. Expressions read it as the tensor of
+  /// rank 0 and type f64 with this name, which all rules share.
+  struct Setting {
+    std::string name;  ///< "optimizer.lr"
+    double initial = 0;
+  };
   std::vector<State> states;
   std::vector<Update> updates;
-  std::vector<Total> totals;  ///< of a transform; an optimizer has none
+  std::vector<Setting> settings;  ///< of an optimizer
+  std::vector<Total> totals;      ///< of a transform; an optimizer has none
   Span origin;
 };
 

@@ -212,6 +212,7 @@ class RuleWriter {
 
   void optimize(const Subject& subject, const UpdateRule& rule) {
     const TensorDeclaration& parameter = subject.parameter;
+    for (const UpdateRule::Setting& setting : rule.settings) declare_setting(setting, rule.origin);
     declare(subject, rule, "");
     const std::map<std::string, ExprRef> values = element_values(subject, rule, "");
     for (const UpdateRule::Update& update : rule.updates) {
@@ -260,6 +261,20 @@ class RuleWriter {
       known = scalars_.insert(scalars_.end(), {e, make_node(std::move(variable))});
     }
     return known->second;
+  }
+
+  /// A state of one number; the first rule that has it declares it for all.
+  void declare_setting(const UpdateRule::Setting& setting, Span origin) {
+    if (train_.find_declaration(setting.name) != nullptr) return;
+    TensorDeclaration declaration;
+    declaration.kind = TensorKind::state;
+    declaration.name = setting.name;
+    declaration.type = ScalarType::f64;
+    declaration.origin = origin;
+    train_.declarations.push_back(declaration);
+    init_.declarations.push_back(std::move(declaration));
+    add_update(init_, setting.name, {}, ScalarType::f64,
+               make_real(setting.initial, ScalarType::f64), origin);
   }
 
   void declare(const Subject& subject, const UpdateRule& rule, const std::string& prefix) {

@@ -29,7 +29,8 @@ Result<TensorProgram, DifferentiationError> differentiate(const TensorProgram& p
 
 /// Appends gradient transforms, in their order, and the optimizer to a differentiated `train`
 /// program: state declarations and updates `p <- p'`; adds the states' initial values to `init`.
-/// Removes the gradient results. `rules` is keyed by parameter.
+/// Settings of the rules become states that `train` only reads. Removes the gradient results.
+/// `rules` is keyed by parameter.
 TensorModule apply_update_rules(const TensorModule& module,
                                 const std::map<std::string, UpdateRule>& rules,
                                 const std::vector<GradientTransform>& transforms = {});

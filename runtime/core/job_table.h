@@ -160,6 +160,12 @@ struct Target {
   bool holds(double value) const;
 };
 
+/// The optimizer's argument `lr`, which a run may set.
+struct LearningRate {
+  std::string state;  ///< an f64 of rank 0, written by init, read by train
+  double value = 0;   ///< the model's; infinite where it follows the step or the parameter
+};
+
 struct TrainSettings {
   int64_t batch = 0;
   int64_t epochs = 0;
@@ -170,6 +176,7 @@ struct TrainSettings {
   double time_limit = 0;   ///< seconds of training after which it ends; 0: none
   int64_t patience = 0;    ///< epochs without a lower loss after which it ends; 0: none
   int64_t eval_every = 1;  ///< epochs from one validation to the next
+  std::optional<LearningRate> learning_rate;  ///< nothing: the optimizer has no such argument
 };
 
 /// Everything the epoch loop needs. Programs: init (writes parameters and states), train, eval.

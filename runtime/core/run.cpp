@@ -33,6 +33,7 @@ Expected<int> run_training(const JobTable& job, const RunOptions& options, JsonL
   train_options.threads = options.threads;
   train_options.log = log;
   train_options.save_path = options.save_path;
+  train_options.learning_rate = options.learning_rate;
   train_options.display.quiet = options.quiet;
   Expected<TrainOutcome> outcome = train(job, train_options);
   if (!outcome) return outcome.error();

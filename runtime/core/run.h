@@ -3,6 +3,7 @@
 // words to its end.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "runtime/core/error.h"
@@ -18,6 +19,9 @@ struct RunOptions {
   std::string log_path;   ///< --log-json
   int threads = 0;        ///< --threads; 0: every core that the process may use
   bool quiet = false;     ///< --quiet: no epoch lines
+  /// --lr, where it was given: a number in place of the optimizer's argument, or infinite for what
+  /// is compiled.
+  std::optional<double> learning_rate;
 };
 
 /// The log that the options ask for, opened before hours are spent; nothing when they ask for none.

@@ -162,9 +162,10 @@ class Transfer {
   void field(ReaderArgument& a) { fields(a.name, a.value); }
   void field(DataEntry& d) { fields(d.split, d.input, d.reader, d.path, d.arguments); }
   void field(Target& t) { fields(t.metric, t.comparison, t.threshold); }
+  void field(LearningRate& l) { fields(l.state, l.value); }
   void field(TrainSettings& s) {
     fields(s.batch, s.epochs, s.seed, s.shuffle, s.last, s.target, s.time_limit, s.patience,
-           s.eval_every);
+           s.eval_every, s.learning_rate);
   }
   void field(JobTable& j) { fields(j.model_name, j.programs, j.inputs, j.data, j.settings); }
   void field(CodeVariant& v) { fields(v.name, v.features); }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <cstring>
 
 #include "runtime/core/exit_codes.h"
 
@@ -159,6 +160,21 @@ std::optional<Failure> save(const Session& session, const TrainOptions& options)
   return std::nullopt;
 }
 
+/// Writes a learning rate over the model's.
+std::optional<Failure> set_learning_rate(const JobTable& job, const Session& session, double rate) {
+  if (job.settings.learning_rate) {
+    for (const NamedBuffer& state : session.buffers(BufferKind::state)) {
+      if (state.name != job.settings.learning_rate->state) continue;
+      RUNTIME_CHECK(state.element == ElementType::f64 && state.layout.natural_elements() == 1,
+                    "{} is no number", state.name);
+      std::memcpy(state.data, &rate, sizeof rate);
+      return std::nullopt;
+    }
+  }
+  return Failure{
+      ExitCode::usage, "the learning rate cannot be set: no program reads one from a setting", {}};
+}
+
 std::optional<Failure> run_epochs(const JobTable& job, const Dataset& dataset,
                                   const TrainOptions& options, Run& run) {
   if (std::optional<Failure> failure = check_data(job, dataset, options, run.report))
@@ -170,6 +186,9 @@ std::optional<Failure> run_epochs(const JobTable& job, const Dataset& dataset,
   if (!created) return created.error();
   Session& session = **created;
   session.initialise();
+  if (options.learning_rate) {
+    if (auto failure = set_learning_rate(job, session, *options.learning_rate)) return failure;
+  }
 
   const Split& train_split = *dataset.find("train");
   const Split* validation =

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,10 +28,11 @@ struct TrainOptions {
   int threads = 0;  ///< 0: every core that the process may use
   JsonLog* log =
       nullptr;  ///< --log-json; gets an event per epoch and one at the end, failure or not
-  std::string save_path;  ///< --save; "" saves nothing
-  Metadata metadata;      ///< for the saved file
-  Display display;        ///< where lines go; `quiet` prints no epochs and no files
-  ReadLimits limits;      ///< for data; `limits.stop` also ends training
+  std::string save_path;                ///< --save; "" saves nothing
+  std::optional<double> learning_rate;  ///< --lr; nothing leaves the model's
+  Metadata metadata;                    ///< for the saved file
+  Display display;                      ///< where lines go; `quiet` prints no epochs and no files
+  ReadLimits limits;                    ///< for data; `limits.stop` also ends training
 };
 
 struct TrainOutcome {
@@ -59,7 +61,8 @@ Expected<Dataset> load_for_training(const JobTable& job, const TrainOptions& opt
 ///                         that step), or a parameter is not finite at an epoch's end; nothing is
 ///                         saved
 ///   ExitCode::checkpoint  the weights cannot be written; found before training where that is
-///   possible ExitCode::memory, device, usage   as the parts say
+///   possible ExitCode::memory, device, usage   as the parts say; usage too where a learning rate
+///   is given that the programs do not read
 /// Ends before the last epoch when the target is reached, when the time limit has passed (at the
 /// end of a step; what was trained of that epoch is judged like a whole one), or when the loss has
 /// not become lower for `patience` epochs. With `patience`, the weights at the end are those of the

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <limits>
 #include <numeric>
 #include <vector>
@@ -34,6 +35,7 @@ struct Option {
 constexpr Option known_options[] = {
     {"--data", "", "DIR", "first folder in which data files are looked for"},
     {"--epochs", "", "N", "passes over the training data"},
+    {"--lr", "", "X", "the optimizer's `lr` argument"},
     {"--seed", "", "N", "of shuffling and random numbers"},
     {"--threads", "", "N", "threads (default: all processors)"},
     {"--save", "", "FILE", "write the weights here at the end (safetensors)"},
@@ -85,6 +87,17 @@ Expected<int64_t> number(std::string_view name, std::string_view text, int64_t l
   return value;
 }
 
+Expected<double> learning_rate(std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  // Beyond what f32 holds it would be infinite for the optimizer.
+  const bool is_usable = std::abs(value) <= static_cast<double>(std::numeric_limits<float>::max());
+  if (error != std::errc() || end != text.data() + text.size() || !is_usable) {
+    return wrong_usage(fmt::format("--lr takes a number such as 0.01, not {}", quoted(text)));
+  }
+  return value;
+}
+
 std::optional<Failure> set_option(const Option& option, std::string_view value,
                                   TrainerOptions& options) {
   const auto set_number = [&](auto& target, int64_t least, int64_t most) -> std::optional<Failure> {
@@ -100,6 +113,11 @@ std::optional<Failure> set_option(const Option& option, std::string_view value,
   };
   if (option.name == "--help") options.help = true;
   if (option.name == "--quiet") options.run.quiet = true;
+  if (option.name == "--lr") {
+    Expected<double> read = learning_rate(value);
+    if (!read) return read.error();
+    options.run.learning_rate = *read;
+  }
   if (option.name == "--data") return set_path(options.run.data_dir);
   if (option.name == "--save") return set_path(options.run.save_path);
   if (option.name == "--log-json") return set_path(options.run.log_path);
@@ -126,9 +144,8 @@ Expected<TrainerOptions> parse_trainer_options(std::span<const char* const> argu
           "another",
           job.settings.batch));
     }
-    if (name == "--lr") {
-      return wrong_usage(
-          "the learning rate is compiled into this trainer: `fusegrad build --lr` makes another");
+    if (name == "--lr" && !job.settings.learning_rate) {
+      return wrong_usage("the optimizer of this trainer has no argument `lr`");
     }
     const auto* option = std::find_if(
         std::begin(known_options), std::end(known_options), [&](const Option& candidate) {
@@ -165,6 +182,13 @@ std::string trainer_help(std::string_view program, const JobTable& job) {
     if (!option.value.empty()) names += fmt::format(" {}", option.value);
     std::string help(option.help);
     if (option.name == "--epochs") help += fmt::format(" (default: {})", job.settings.epochs);
+    const std::optional<LearningRate>& rate = job.settings.learning_rate;
+    if (option.name == "--lr") {
+      if (!rate) continue;
+      const bool is_number = std::isfinite(rate->value);
+      help += fmt::format(" (default: {})",
+                          is_number ? fmt::format("{}", rate->value) : "as the model says");
+    }
     if (option.name == "--seed") help += fmt::format(" (default: {})", job.settings.seed);
     text += fmt::format("  {:<21} {}\n", names, help);
   }

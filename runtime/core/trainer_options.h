@@ -25,8 +25,8 @@ struct TrainerOptions {
 /// Reads the arguments after the program's name: `--name value`, `--name=value`, `-q`, `-h`. Of an
 /// option given twice the last one holds. Fails with ExitCode::usage and one line: an unknown
 /// option (with the nearest name), a value that is missing or no number in its range, an argument
-/// that is no option, and what is compiled into the trainer and cannot be chosen any more (--batch,
-/// --lr).
+/// that is no option, --lr where the optimizer has no such argument, and what is compiled into the
+/// trainer and cannot be chosen any more (--batch).
 Expected<TrainerOptions> parse_trainer_options(std::span<const char* const> arguments,
                                                const JobTable& job);
 

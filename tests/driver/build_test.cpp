@@ -86,6 +86,36 @@ TEST(Build, TrainersHaveTheToolsBitsAndLines) {
   }
 }
 
+TEST(Build, TheLearningRateIsChosenAtRunTime) {
+  const std::string data = make_folder("data");
+  write_small_images(data);
+  // One is a number, one follows a schedule.
+  for (const char* name : {"batch_norm.fg", "dropout_mlp.fg"}) {
+    SCOPED_TRACE(name);
+    const std::string model = repository_path(std::string("tests/driver/programs/") + name);
+    const std::string trainer = build_trainer(make_folder("built"), model);
+    const std::string as_built = train(trainer, data, {}).weights;
+    EXPECT_TRUE(as_built == train("", data, {model}).weights);
+    for (const char* rate : {"0.0125", "0.0001"}) {
+      const std::string wanted = train("", data, {model, "--lr", rate}).weights;
+      EXPECT_FALSE(as_built == wanted);
+      for (const char* threads : {"1", "3"}) {
+        EXPECT_TRUE(train(trainer, data, {"--lr", rate, "--threads", threads}).weights == wanted);
+      }
+      // Built with it is the same again.
+      const std::string other = build_trainer(make_folder("other"), model, {"--lr", rate});
+      EXPECT_TRUE(train(other, data, {}).weights == wanted);
+      EXPECT_THAT(run_program(other, {"--help"}).output,
+                  HasSubstr("`lr` argument (default: " + std::string(rate) + ")"));
+    }
+    for (const char* wrong : {"", "fast", "0.1x", "nan", "inf", "1e39"}) {
+      const ToolRun run = run_program(trainer, {"--lr", wrong});
+      EXPECT_EQ(run.exit_code, 2);
+      EXPECT_THAT(run.errors, HasSubstr("--lr takes a number such as 0.01"));
+    }
+  }
+}
+
 TEST(Build, TrainersNeedLibcAndLibmOnlyAndAreSmall) {
   const std::string folder = make_folder("built");
   const std::string trainer =
@@ -134,7 +164,7 @@ TEST(Build, TrainersExplainThemselves) {
       {{"--save="}, 2, "--save is empty"},
       {{"model.fg"}, 2, "`model.fg` is no option"},
       {{"--batch", "5"}, 2, "`fusegrad build --batch` makes another"},
-      {{"--lr=0.5"}, 2, "`fusegrad build --lr` makes another"},
+      {{"--lr=0.5"}, 2, "the optimizer of this trainer has no argument `lr`"},
       {{"--data", folder}, 4, "train-images-idx3-ubyte"},
       {{"--save", trainer}, 2, "would be written over"},
       {{"--log-json", trainer}, 2, "would be lost"},

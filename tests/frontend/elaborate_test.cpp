@@ -75,8 +75,11 @@ TEST(Elaborate, SoftmaxRegression) {
       "result metric accuracy = accuracy\n";
   EXPECT_EQ(program_text(e, "train"), forward);
   EXPECT_EQ(program_text(e, "eval"), forward + "result output logits = dense.y\n");
-  EXPECT_EQ(rule_text(e, "dense.w"), "p <- p - 0.1 * g\n");
-  EXPECT_EQ(rule_text(e, "dense.c"), "p <- p - 0.1 * g\n");
+  EXPECT_EQ(rule_text(e, "dense.w"), "p <- p - f32(optimizer.lr) * g\n");
+  EXPECT_EQ(rule_text(e, "dense.c"), "p <- p - f32(optimizer.lr) * g\n");
+  ASSERT_TRUE(e.job->learning_rate);
+  EXPECT_EQ(e.job->learning_rate->name, "optimizer.lr");
+  EXPECT_EQ(e.job->learning_rate->initial, 0.1);
 
   const TrainSettings& settings = e.job->settings;
   EXPECT_EQ(settings.batch, 128);

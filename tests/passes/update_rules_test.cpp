@@ -83,6 +83,29 @@ TEST(UpdateRules, PlainDescent) {
   EXPECT_EQ(print(*result.find("init")), print(*module.find("init")));
 }
 
+TEST(UpdateRules, SettingsAreStatesThatAllRulesRead) {
+  UpdateRule rule;
+  rule.settings.push_back({"optimizer.lr", 0.25});
+  const ExprRef rate =
+      make_convert(ScalarType::f32, make_read("optimizer.lr", ScalarType::f64, {}));
+  rule.updates.push_back({"p", make_binary(Op::subtract, variable("p"),
+                                           make_binary(Op::multiply, rate, variable("g")))});
+  TensorModule module = model();
+  const size_t before = module.find("init")->statements.size();
+  TensorModule result = apply_update_rules(module, same_rule(rule));
+  for (const std::string& violation : verify(result, tensor_rules_at("tensor.grad"))) {
+    ADD_FAILURE() << violation;
+  }
+  EXPECT_EQ(updates_of(*result.find("train")), "w <- w'\nc <- c'\n");
+  EXPECT_EQ(test::statement_lines(*result.find("init"), before), "optimizer.lr': f64 = 0.25:f64\n");
+  for (const char* program : {"init", "train"}) {
+    const TensorDeclaration* declared = result.find(program)->find_declaration("optimizer.lr");
+    ASSERT_NE(declared, nullptr);
+    EXPECT_EQ(declared->kind, TensorKind::state);
+    EXPECT_TRUE(declared->shape.empty());
+  }
+}
+
 TEST(UpdateRules, StatesAreDeclaredAndInitialised) {
   UpdateRule rule;
   rule.states.push_back({"v", real(0)});
