@@ -65,8 +65,11 @@ int build(const BuildCommand& command) {
   std::optional<Compilation> compilation = compile(request, messages);
   report_messages(messages);
   if (!compilation) return messages.exit_code;
-  auto objects = runtime::build_trainer_objects(
-      compilation->loops, job_settings(compilation->job, command.model.path), *variants);
+  auto objects =
+      runtime::build_trainer_objects(compilation->loops,
+                                     job_settings(compilation->job, command.model.path,
+                                                  messages.sources.text(compilation->model_file)),
+                                     *variants);
   if (!objects) return report_failure({ExitCode::device, objects.error().message, {}});
   auto linked = link_trainer(*objects, command.output);
   if (!linked) return report_failure(linked.error());

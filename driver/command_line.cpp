@@ -11,6 +11,7 @@
 
 #include "driver/commands.h"
 #include "runtime/core/exit_codes.h"
+#include "runtime/core/version.h"
 
 namespace fusegrad::driver {
 namespace {
@@ -58,13 +59,87 @@ void add_setting(CLI::App* command, ModelOptions& model, const std::string& key,
       ->type_name(type);
 }
 
+/// The settings that `train` and `build` both have.
+void add_training_settings(CLI::App* command, ModelOptions& model, const std::string& epochs,
+                           const std::string& seed) {
+  add_setting(command, model, "epochs", "N", epochs);
+  add_setting(command, model, "batch", "N", "rows of a batch");
+  add_setting(command, model, "lr", "X", "the optimizer's `lr` argument");
+  add_setting(command, model, "seed", "N", seed);
+  add_assignments(command, "--set", model.settings, "any key of the train block");
+  add_setting(command, model, "train", "NAME", train_block_text);
+}
+
+/// An option given any number of times, each read by a function that may refuse it.
+template <typename Read>
+void add_read_option(CLI::App* command, const std::string& flag, const std::string& type,
+                     const std::string& description, Read read) {
+  command
+      ->add_option_function<std::vector<std::string>>(
+          flag,
+          [read](const std::vector<std::string>& texts) {
+            for (const std::string& text : texts) {
+              if (auto done = read(text); !done) {
+                throw CLI::ValidationError("", done.error().message);
+              }
+            }
+          },
+          description)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->type_name(type);
+}
+
+void add_checkpoints(CLI::App* command, runtime::CheckpointOptions& checkpoints) {
+  command
+      ->add_option("--checkpoint-dir", checkpoints.folder,
+                   "keep the last two checkpoints and the best one here")
+      ->type_name("DIR");
+  add_read_option(command, "--save-every", "N|Ne",
+                  "steps, or with an e epochs, from one checkpoint to the next (default: 1e)",
+                  [&checkpoints](const std::string& text) {
+                    auto every = runtime::save_every_option(text);
+                    if (every) checkpoints.every = *every;
+                    return every;
+                  });
+  command
+      ->add_option("--resume", checkpoints.resume,
+                   "go on from a checkpoint, or from the newest in a folder")
+      ->type_name("PATH");
+  command
+      ->add_option("--init-from", checkpoints.init_from,
+                   "begin with the weights of another run, by name")
+      ->type_name("FILE");
+  add_read_option(command, "--rename", "OLD=NEW",
+                  "what a layer or tensor of --init-from is called here",
+                  [&checkpoints](const std::string& text) {
+                    return runtime::add_rename(text, checkpoints.renames);
+                  });
+}
+
+/// What `eval` and `predict` both have.
+void add_apply(CLI::App* command, ApplyCommand& target) {
+  add_model(command, target.model);
+  command
+      ->add_option("--weights", target.run.weights,
+                   "a file of `train --save`, or a checkpoint (safetensors)")
+      ->required()
+      ->type_name("FILE");
+  add_setting(command, target.model, "batch", "N", "rows of a batch");
+  add_assignments(command, "--set", target.model.settings, "any key of the train block");
+  add_setting(command, target.model, "train", "NAME", train_block_text);
+  command->add_option("--threads", target.run.threads, "threads (default: all processors)")
+      ->check(CLI::Range(1, 1024))
+      ->type_name("N");
+}
+
 }  // namespace
 
 int run(int argument_count, const char* const* arguments) {
   CLI::App app{"fusegrad compiles a model file into a trainer and runs it."};
   app.name("fusegrad");
   app.require_subcommand(1);
-  app.set_version_flag("--version", "fusegrad 0.1.0");
+  app.set_version_flag("--version", fmt::format("fusegrad {}", runtime::version_text));
   int exit_code = ExitCode::done;
 
   TrainCommand train_command;
@@ -74,12 +149,9 @@ int run(int argument_count, const char* const* arguments) {
       ->add_option("--data", train_command.run.data_dir,
                    "first folder in which data files are looked for")
       ->type_name("DIR");
-  add_setting(train_app, train_command.model, "epochs", "N", "passes over the training data");
-  add_setting(train_app, train_command.model, "batch", "N", "rows of a batch");
-  add_setting(train_app, train_command.model, "lr", "X", "the optimizer's `lr` argument");
-  add_setting(train_app, train_command.model, "seed", "N", "of shuffling and random numbers");
-  add_assignments(train_app, "--set", train_command.model.settings, "any key of the train block");
-  add_setting(train_app, train_command.model, "train", "NAME", train_block_text);
+  add_training_settings(train_app, train_command.model, "passes over the training data",
+                        "of shuffling and random numbers");
+  add_checkpoints(train_app, train_command.run.checkpoints);
   train_app->add_option("--threads", train_command.run.threads, "threads (default: all processors)")
       ->check(CLI::Range(1, 1024))
       ->type_name("N");
@@ -96,6 +168,7 @@ int run(int argument_count, const char* const* arguments) {
   train_app->add_option("--dump-dir", train_command.dump_dir, "write every stage into this folder")
       ->type_name("DIR");
   train_app->add_flag("-q,--quiet", train_command.run.quiet, "no epoch lines");
+  train_command.run.checkpoints.command.assign(arguments, arguments + argument_count);
   train_app->callback([&] { exit_code = train(train_command); });
 
   BuildCommand build_command;
@@ -116,12 +189,38 @@ int run(int argument_count, const char* const* arguments) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->type_name("LEVEL,LEVEL");
-  add_setting(build_app, build_command.model, "epochs", "N", "default of the trainer's --epochs");
-  add_setting(build_app, build_command.model, "batch", "N", "rows of a batch");
-  add_setting(build_app, build_command.model, "lr", "X", "the optimizer's `lr` argument");
-  add_setting(build_app, build_command.model, "seed", "N", "default of the trainer's --seed");
-  add_assignments(build_app, "--set", build_command.model.settings, "any key of the train block");
+  add_training_settings(build_app, build_command.model, "default of the trainer's --epochs",
+                        "default of the trainer's --seed");
   build_app->callback([&] { exit_code = build(build_command); });
+
+  ApplyCommand eval_command;
+  CLI::App* eval_app = app.add_subcommand("eval", "loss and metrics of weights on a split");
+  add_apply(eval_app, eval_command);
+  eval_app
+      ->add_option("--data", eval_command.run.data_dir,
+                   "first folder in which data files are looked for")
+      ->type_name("DIR");
+  eval_app
+      ->add_option("--split", eval_command.run.split,
+                   "which split (default: the one that training validates on)")
+      ->type_name("NAME");
+  eval_app->add_flag("--json", eval_command.run.json, "one JSON object");
+  eval_app->callback([&] { exit_code = evaluate(eval_command); });
+
+  ApplyCommand predict_command;
+  CLI::App* predict_app = app.add_subcommand("predict", "the model's outputs for inputs of yours");
+  add_apply(predict_app, predict_command);
+  add_read_option(predict_app, "--input", "NAME=FILE",
+                  "records for an input: .npy, .npz, .csv or IDX",
+                  [&predict_command](const std::string& text) {
+                    return runtime::add_input(text, predict_command.run.inputs);
+                  });
+  predict_app
+      ->add_option("-o,--output", predict_command.run.output,
+                   "the file to make: .npy, .npz or .csv")
+      ->required()
+      ->type_name("FILE");
+  predict_app->callback([&] { exit_code = predict(predict_command); });
 
   CheckCommand check_command;
   CLI::App* check_app = app.add_subcommand("check", "parse, elaborate and differentiate only");

@@ -80,10 +80,13 @@ int train(const TrainCommand& command) {
   if (*log) log_compile(**log, *compilation);
   const runtime::JobTable& table = compilation->code.table;
   runtime::RunOptions run = command.run;
-  // As in a shipped trainer: the run sets it, whatever the programs were made from.
-  if (command.model.settings.contains("lr") && table.settings.learning_rate) {
+  // As in a shipped trainer: the run sets them, whatever the programs were made from.
+  const auto is_given = [&](const char* key) { return command.model.settings.contains(key); };
+  if (is_given("lr") && table.settings.learning_rate) {
     run.learning_rate = table.settings.learning_rate->value;
   }
+  if (is_given("epochs")) run.checkpoints.epochs = table.settings.epochs;
+  if (is_given("seed")) run.checkpoints.seed = table.settings.seed;
   auto exit_code = runtime::run_training(table, run, *log ? &**log : nullptr);
   if (!exit_code) return report_failure(exit_code.error(), *compilation, messages);
   return *exit_code;

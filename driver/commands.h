@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "driver/stages.h"
+#include "runtime/core/apply_run.h"
 #include "runtime/core/run.h"
 
 namespace fusegrad::driver {
@@ -36,6 +37,15 @@ struct BuildCommand {
 /// Makes an executable that trains the model and needs neither this tool nor LLVM. Exit code
 /// `device` when there is no linker or no archive of the runtime.
 int build(const BuildCommand& command);
+
+struct ApplyCommand {
+  ModelOptions model;
+  runtime::ApplyRun run;
+};
+/// Prints loss and metrics of weights on a split of the data.
+int evaluate(const ApplyCommand& command);
+/// Writes the model's outputs for inputs from files. Needs no data block.
+int predict(const ApplyCommand& command);
 
 struct CheckCommand {
   ModelOptions model;

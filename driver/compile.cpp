@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <functional>
 
@@ -135,8 +136,8 @@ class Compiler {
   bool parse(frontend::ast::File& library) {
     Result<std::string> text = read_text_file(request_.model_path);
     if (!text) return fail(ExitCode::model_file, text.error().message);
-    uint32_t model_file = messages_.sources.add(request_.model_path, std::move(*text));
-    result_.ast = frontend::parse(messages_.sources, model_file, messages_.diagnostics);
+    result_.model_file = messages_.sources.add(request_.model_path, std::move(*text));
+    result_.ast = frontend::parse(messages_.sources, result_.model_file, messages_.diagnostics);
     uint32_t library_file =
         messages_.sources.add("library.fg", std::string(frontend::library_text()));
     Diagnostics library_diagnostics;
@@ -188,10 +189,18 @@ class Compiler {
   }
 
   bool generate() {
-    const runtime::JobSettings settings = job_settings(result_.job, request_.model_path);
+    const runtime::JobSettings settings =
+        job_settings(result_.job, request_.model_path, messages_.sources.text(result_.model_file));
     runtime::JitOptions options;
     options.keep_text = request_.keep_llvm_text;
-    Result<runtime::CompiledJob> job = runtime::build_job(result_.loops, settings, options);
+    ir::LoopModule chosen;
+    const std::vector<std::string>& names = request_.code_for;
+    for (const ir::LoopProgram& program : result_.loops.programs) {
+      if (std::find(names.begin(), names.end(), program.name) == names.end()) continue;
+      chosen.programs.push_back(program);
+    }
+    Result<runtime::CompiledJob> job =
+        runtime::build_job(names.empty() ? result_.loops : chosen, settings, options);
     if (!job) return fail(ExitCode::device, job.error().message);
     result_.code = std::move(*job);
     return true;

@@ -28,6 +28,8 @@ struct CompileRequest {
   /// none.
   std::string from_path;
   Stage until = Stage::assembly;
+  /// Only these programs become machine code; empty: all.
+  std::vector<std::string> code_for;
   bool keep_llvm_text = false;
   /// FUSEGRAD_VERIFY=each: verify after every pass, not only once before code generation.
   bool verify_each = false;
@@ -35,6 +37,7 @@ struct CompileRequest {
 
 /// Every stage as a value. What was not asked for is empty.
 struct Compilation {
+  uint32_t model_file = 0;  ///< its number among the sources of the messages
   frontend::ast::File ast;
   frontend::Job job;
   ir::TensorModule tensor;

@@ -2,6 +2,8 @@
 // Front end and runtime do not see each other; this copies from one's words to the other's.
 #include "driver/job_settings.h"
 
+#include <set>
+
 #include "ir/support/check.h"
 
 namespace fusegrad::driver {
@@ -19,10 +21,36 @@ runtime::Target::Comparison comparison(frontend::ast::BinaryOperator sign) {
 
 }  // namespace
 
-runtime::JobSettings job_settings(const frontend::Job& job, const std::string& model_path) {
+std::vector<std::string> inputs_of_outputs(const ir::TensorProgram& program) {
+  std::set<std::string> needed;
+  for (const ir::TensorResult& result : program.results) {
+    if (result.kind == ir::TensorResultKind::output) needed.insert(result.tensor);
+  }
+  // Statements read only what stands before them.
+  for (auto statement = program.statements.rbegin(); statement != program.statements.rend();
+       ++statement) {
+    if (!needed.contains(statement->name)) continue;
+    const auto add_reads = [&](const ir::Expr& node) {
+      if (node.op == ir::Op::read) needed.insert(node.name);
+    };
+    ir::walk(statement->value, add_reads);
+    if (statement->condition != nullptr) ir::walk(statement->condition, add_reads);
+  }
+  std::vector<std::string> inputs;
+  for (const ir::TensorDeclaration& declaration : program.declarations) {
+    if (declaration.kind == ir::TensorKind::input && needed.contains(declaration.name)) {
+      inputs.push_back(declaration.name);
+    }
+  }
+  return inputs;
+}
+
+runtime::JobSettings job_settings(const frontend::Job& job, const std::string& model_path,
+                                  std::string_view model_text) {
   runtime::JobSettings settings;
   settings.model_name = job.model;
   settings.model_file = model_path;
+  settings.model_text = model_text;
   for (const frontend::DataSplit& split : job.splits) {
     for (const frontend::DataBinding& binding : split.bindings) {
       runtime::DataEntry entry = {split.name, binding.input, binding.reader, binding.path};
@@ -41,6 +69,9 @@ runtime::JobSettings job_settings(const frontend::Job& job, const std::string& m
   settings.train.time_limit = train.time_limit;
   settings.train.patience = train.patience;
   settings.train.eval_every = train.eval_every;
+  if (const ir::TensorProgram* evaluation = job.module.find("eval")) {
+    settings.inputs_of_outputs = inputs_of_outputs(*evaluation);
+  }
   if (job.learning_rate) {
     settings.train.learning_rate =
         runtime::LearningRate{job.learning_rate->name, job.learning_rate->initial};

@@ -107,6 +107,9 @@ struct ResultEntry {
   ResultKind kind = ResultKind::loss;
   std::string label;  ///< "loss", or the metric's or output's name
   int buffer = 0;     ///< index into ProgramTable::buffers; loss and metrics have one element
+  /// Of an output: its first extent is so many times the rows of the batch; 0: it has none like
+  /// that.
+  int64_t per_row = 0;
 };
 
 struct ProgramTable {
@@ -126,6 +129,7 @@ struct InputEntry {
   bool has_range = false;          ///< values must lie in [range_begin, range_end)
   int64_t range_begin = 0;
   int64_t range_end = 0;
+  bool is_for_outputs = true;  ///< some output of the model depends on it
 };
 
 /// What a reader is told besides the path: `standardise = true`, `rows = [0, 8000]`.
@@ -183,6 +187,7 @@ struct TrainSettings {
 struct JobTable {
   std::string model_name;
   std::string model_file;  ///< as given on the command line
+  std::string model_text;  ///< what the model file says; for checkpoints, nothing follows from it
   std::vector<ProgramTable> programs;
   std::vector<InputEntry> inputs;
   std::vector<DataEntry> data;

@@ -2,23 +2,11 @@
 // From the options of a command line to those of the library.
 #include "runtime/core/run.h"
 
-#include <cstdlib>
-
-#include "runtime/core/train.h"
+#include "runtime/core/apply_run.h"
+#include "runtime/core/exit_codes.h"
+#include "runtime/core/signals.h"
 
 namespace fusegrad::runtime {
-
-namespace {
-
-DataSearch data_search(const JobTable& job, const RunOptions& options) {
-  DataSearch search;
-  search.data_dir = options.data_dir;
-  if (const char* path = std::getenv("FUSEGRAD_DATA_PATH")) search.data_path = path;
-  search.model_file = job.model_file;
-  return search;
-}
-
-}  // namespace
 
 Expected<std::optional<JsonLog>> open_log(const RunOptions& options, const std::string& program) {
   if (options.log_path.empty()) return std::optional<JsonLog>();
@@ -27,13 +15,25 @@ Expected<std::optional<JsonLog>> open_log(const RunOptions& options, const std::
   return std::optional<JsonLog>(std::move(*opened));
 }
 
+Expected<SaveEvery> save_every_option(std::string_view text) {
+  if (const std::optional<SaveEvery> every = parse_save_every(text)) return *every;
+  return Failure{ExitCode::usage,
+                 fmt::format("--save-every takes a number of steps such as 500, or of epochs such "
+                             "as 2e, not {}",
+                             quoted(text)),
+                 {}};
+}
+
 Expected<int> run_training(const JobTable& job, const RunOptions& options, JsonLog* log) {
   TrainOptions train_options;
-  train_options.search = data_search(job, options);
+  train_options.search = search_for(job, options.data_dir);
   train_options.threads = options.threads;
   train_options.log = log;
   train_options.save_path = options.save_path;
   train_options.learning_rate = options.learning_rate;
+  train_options.checkpoints = options.checkpoints;
+  const StopOnSignal signals;
+  train_options.limits.stop = &signals.stop();
   train_options.display.quiet = options.quiet;
   Expected<TrainOutcome> outcome = train(job, train_options);
   if (!outcome) return outcome.error();

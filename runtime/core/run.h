@@ -5,10 +5,12 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "runtime/core/error.h"
 #include "runtime/core/job_table.h"
 #include "runtime/core/report.h"
+#include "runtime/core/train.h"
 
 namespace fusegrad::runtime {
 
@@ -22,7 +24,12 @@ struct RunOptions {
   /// --lr, where it was given: a number in place of the optimizer's argument, or infinite for what
   /// is compiled.
   std::optional<double> learning_rate;
+  /// --checkpoint-dir, --save-every, --resume, and --epochs and --seed where they were given.
+  CheckpointOptions checkpoints;
 };
+
+/// The value of --save-every. Fails with ExitCode::usage.
+Expected<SaveEvery> save_every_option(std::string_view text);
 
 /// The log that the options ask for, opened before hours are spent; nothing when they ask for none.
 /// `program` is the file that is run (model file or trainer), which must not be overwritten. Fails
@@ -30,7 +37,9 @@ struct RunOptions {
 Expected<std::optional<JsonLog>> open_log(const RunOptions& options, const std::string& program);
 
 /// Trains: data from --data, FUSEGRAD_DATA_PATH, the folder of `job.model_file` and the system's
-/// folder; messages on stderr, epochs on stdout, weights and log as the options say. Returns the
+/// folder; messages on stderr, epochs on stdout, weights, checkpoints and log as the options say.
+/// SIGINT and SIGTERM end it at the end of a step, with everything saved; a second one ends the
+/// process at once. Returns the
 /// exit code of a run that came to its end; fails as train() does (runtime/core/train.h).
 Expected<int> run_training(const JobTable& job, const RunOptions& options, JsonLog* log);
 

@@ -6,23 +6,19 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cerrno>
-#include <charconv>
-#include <climits>
-#include <csignal>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <optional>
-#include <set>
 
 #include "runtime/core/exit_codes.h"
 #include "runtime/core/file.h"
-#include "runtime/core/json_text.h"
 #include "runtime/core/replace_file.h"
+#include "runtime/core/safetensors_header.h"
 
 static_assert(std::endian::native == std::endian::little, "safetensors are little-endian");
 
@@ -30,276 +26,53 @@ namespace fusegrad::runtime {
 
 namespace {
 
-constexpr size_t largest_rank = 8;
-
 Failure cannot_save(const std::string& path, std::string_view why) {
   return {
       ExitCode::checkpoint, fmt::format("cannot write the weights {}: {}", quoted(path), why), {}};
 }
 
-const char* dtype_name(ElementType element) {
-  switch (element) {
-    case ElementType::boolean:
-      return "BOOL";
-    case ElementType::u8:
-      return "U8";
-    case ElementType::i32:
-      return "I32";
-    case ElementType::f32:
-      return "F32";
-    case ElementType::f64:
-      return "F64";
-  }
-  return "";
+/// The header's length as the file begins with it.
+std::array<char, 8> length_bytes_of(std::string_view header) {
+  const uint64_t length = header.size();
+  std::array<char, 8> bytes;
+  std::memcpy(bytes.data(), &length, bytes.size());
+  return bytes;
 }
 
-std::string header_text(const std::vector<NamedTensor>& tensors, const Metadata& metadata) {
-  std::string header = "{\"__metadata__\":{";
-  bool first = true;
-  for (const auto& [key, value] : metadata) {
-    if (!first) header += ',';
-    first = false;
-    header += json_string(key) + ":" + json_string(value);
-  }
-  header += '}';
-  size_t offset = 0;
-  for (const NamedTensor& tensor : tensors) {
-    header += fmt::format(R"(,{}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})",
-                          json_string(tensor.name), dtype_name(tensor.element),
-                          fmt::join(tensor.shape, ","), offset, offset + tensor.bytes.size());
-    offset += tensor.bytes.size();
-  }
-  header += '}';
-  // Readers that map the file want aligned elements; the format allows spaces at the header's end.
-  header.append((8 - header.size() % 8) % 8, ' ');
-  return header;
+unsigned long add_to_checksum(unsigned long sum, std::span<const std::byte> bytes) {
+  return crc32_z(sum, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size());
 }
 
-/// Returns 0 or the error number of the first call that failed.
+/// Of the file with this header and these tensors, where the header's own digits are zeros.
+std::string checksum_of(const std::string& header, const std::vector<NamedTensor>& tensors) {
+  const std::array<char, 8> length_bytes = length_bytes_of(header);
+  unsigned long sum = add_to_checksum(0, std::as_bytes(std::span(length_bytes)));
+  sum = add_to_checksum(sum, std::as_bytes(std::span(header)));
+  for (const NamedTensor& tensor : tensors) sum = add_to_checksum(sum, tensor.bytes);
+  return fmt::format("{:08x}", sum);
+}
+
+/// Returns 0 or the error number of the first call that failed. Models with many small tensors are
+/// common, so small pieces go together.
 int write_content(int descriptor, const std::string& header,
                   const std::vector<NamedTensor>& tensors) {
-  const uint64_t length = header.size();
-  char length_bytes[8];
-  std::memcpy(length_bytes, &length, 8);
-  if (const int error = write_all(descriptor, {length_bytes, 8})) return error;
-  if (const int error = write_all(descriptor, header)) return error;
+  constexpr size_t enough = size_t{1} << 20;
+  const std::array<char, 8> length_bytes = length_bytes_of(header);
+  std::string pending(length_bytes.data(), length_bytes.size());
+  pending += header;
   for (const NamedTensor& tensor : tensors) {
     const std::string_view bytes(reinterpret_cast<const char*>(tensor.bytes.data()),
                                  tensor.bytes.size());
+    if (pending.size() + bytes.size() <= enough) {
+      pending += bytes;
+      continue;
+    }
+    if (const int error = write_all(descriptor, pending)) return error;
+    pending.clear();
     if (const int error = write_all(descriptor, bytes)) return error;
   }
-  return 0;
+  return write_all(descriptor, pending);
 }
-
-/// A reader of the small part of JSON that a safetensors header may use. Every function returns
-/// false after having set `problem` and left `position` where the fault is.
-class HeaderReader {
- public:
-  explicit HeaderReader(std::string_view text) : text_(text) {}
-
-  struct Entry {
-    std::string name;
-    std::string dtype;
-    std::vector<uint64_t> shape;
-    std::vector<uint64_t> offsets;
-  };
-
-  bool read(Metadata& metadata, std::vector<Entry>& entries) {
-    std::set<std::string> names;
-    if (text_.empty() || text_[0] != '{') return fail("expected {");
-    const bool complete = object([&](std::string name) {
-      if (!names.insert(name).second) return fail(fmt::format("{} appears twice", quoted(name)));
-      if (name == "__metadata__") return metadata_object(metadata);
-      entries.emplace_back();
-      entries.back().name = std::move(name);
-      return entry(entries.back());
-    });
-    if (!complete) return false;
-    while (position_ < text_.size() && text_[position_] == ' ') ++position_;
-    return position_ == text_.size() || fail("expected nothing but spaces after the header");
-  }
-
-  size_t position() const { return position_; }
-  const std::string& problem() const { return problem_; }
-
- private:
-  bool fail(std::string problem) {
-    if (problem_.empty()) problem_ = std::move(problem);
-    return false;
-  }
-
-  void skip_space() {
-    while (position_ < text_.size() && (text_[position_] == ' ' || text_[position_] == '\t' ||
-                                        text_[position_] == '\n' || text_[position_] == '\r')) {
-      ++position_;
-    }
-  }
-
-  bool take(char character) {
-    skip_space();
-    if (position_ >= text_.size() || text_[position_] != character) {
-      return fail(fmt::format("expected {}", character));
-    }
-    ++position_;
-    return true;
-  }
-
-  bool next_is(char character) {
-    skip_space();
-    return position_ < text_.size() && text_[position_] == character;
-  }
-
-  /// { "key": value, ... }; `member` reads the value.
-  template <typename Member>
-  bool object(Member member) {
-    if (!take('{')) return false;
-    if (next_is('}')) return take('}');
-    while (true) {
-      std::string key;
-      if (!string(key) || !take(':') || !member(std::move(key))) return false;
-      if (next_is('}')) return take('}');
-      if (!take(',')) return false;
-    }
-  }
-
-  bool metadata_object(Metadata& metadata) {
-    return object([&](std::string key) {
-      std::string value;
-      if (!string(value)) return false;
-      const bool added = metadata.emplace(key, std::move(value)).second;
-      return added || fail(fmt::format("{} appears twice", quoted(key)));
-    });
-  }
-
-  bool entry(Entry& result) {
-    bool has_dtype = false;
-    bool has_shape = false;
-    bool has_offsets = false;
-    const auto once = [&](bool& seen, const std::string& key) {
-      const bool first = !seen;
-      seen = true;
-      return first || fail(fmt::format("{} appears twice", quoted(key)));
-    };
-    const bool complete = object([&](const std::string& key) {
-      if (key == "dtype") return once(has_dtype, key) && string(result.dtype);
-      if (key == "shape") return once(has_shape, key) && numbers(result.shape, largest_rank);
-      if (key == "data_offsets") return once(has_offsets, key) && numbers(result.offsets, 2);
-      return fail(fmt::format("unknown key {}", quoted(key)));
-    });
-    if (!complete) return false;
-    if (!has_dtype || !has_shape || !has_offsets || result.offsets.size() != 2) {
-      return fail(
-          fmt::format("tensor {} lacks dtype, shape or two data_offsets", quoted(result.name)));
-    }
-    return true;
-  }
-
-  bool numbers(std::vector<uint64_t>& result, size_t most) {
-    if (!take('[')) return false;
-    if (next_is(']')) return take(']');
-    while (true) {
-      skip_space();
-      uint64_t value = 0;
-      const char* begin = text_.data() + position_;
-      const char* end = text_.data() + text_.size();
-      const auto [stop, error] = std::from_chars(begin, end, value);
-      if (error != std::errc() || (*begin == '0' && stop - begin > 1)) {
-        return fail("expected a whole number below 2^64");
-      }
-      if (result.size() == most) return fail(fmt::format("expected at most {} numbers", most));
-      result.push_back(value);
-      position_ += static_cast<size_t>(stop - begin);
-      if (next_is(']')) return take(']');
-      if (!take(',')) return false;
-    }
-  }
-
-  bool hex_word(unsigned& word) {
-    word = 0;
-    for (int i = 0; i < 4; ++i, ++position_) {
-      const char digit = position_ < text_.size() ? text_[position_] : ' ';
-      unsigned value = 0;
-      if (digit >= '0' && digit <= '9') {
-        value = static_cast<unsigned>(digit - '0');
-      } else if (digit >= 'a' && digit <= 'f') {
-        value = static_cast<unsigned>(digit - 'a') + 10;
-      } else if (digit >= 'A' && digit <= 'F') {
-        value = static_cast<unsigned>(digit - 'A') + 10;
-      } else {
-        return fail("expected four hexadecimal digits");
-      }
-      word = word * 16 + value;
-    }
-    return true;
-  }
-
-  /// After \u: one code point, which may take a second \u.
-  bool escaped_code_point(std::string& result) {
-    unsigned code = 0;
-    if (!hex_word(code)) return false;
-    if (code >= 0xdc00 && code <= 0xdfff) return fail("expected a high surrogate first");
-    if (code >= 0xd800 && code <= 0xdbff) {
-      unsigned low = 0;
-      if (text_.substr(position_, 2) != "\\u") return fail("expected a low surrogate");
-      position_ += 2;
-      if (!hex_word(low)) return false;
-      if (low < 0xdc00 || low > 0xdfff) return fail("expected a low surrogate");
-      code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
-    }
-    const auto add = [&](unsigned byte) { result += static_cast<char>(byte); };
-    if (code < 0x80) {
-      add(code);
-    } else if (code < 0x800) {
-      add(0xc0 | code >> 6);
-      add(0x80 | (code & 0x3f));
-    } else if (code < 0x10000) {
-      add(0xe0 | code >> 12);
-      add(0x80 | (code >> 6 & 0x3f));
-      add(0x80 | (code & 0x3f));
-    } else {
-      add(0xf0 | code >> 18);
-      add(0x80 | (code >> 12 & 0x3f));
-      add(0x80 | (code >> 6 & 0x3f));
-      add(0x80 | (code & 0x3f));
-    }
-    return true;
-  }
-
-  bool string(std::string& result) {
-    if (!take('"')) return false;
-    while (true) {
-      if (position_ >= text_.size()) return fail("expected the end of a text");
-      const char character = text_[position_];
-      if (character == '"') {
-        ++position_;
-        return true;
-      }
-      if (character == '\\') {
-        static constexpr std::string_view names = "\"\\/bfnrtu";
-        static constexpr std::string_view values = "\"\\/\b\f\n\r\t";
-        const char name = position_ + 1 < text_.size() ? text_[position_ + 1] : ' ';
-        const size_t index = names.find(name);
-        if (index == std::string_view::npos) return fail("unknown escape");
-        position_ += 2;
-        if (name == 'u') {
-          if (!escaped_code_point(result)) return false;
-        } else {
-          result += values[index];
-        }
-        continue;
-      }
-      if (static_cast<unsigned char>(character) < 0x20) return fail("control character in a text");
-      const size_t length = utf8_length(text_.substr(position_));
-      if (length == 0) return fail("expected UTF-8");
-      result += text_.substr(position_, length);
-      position_ += length;
-    }
-  }
-
-  std::string_view text_;
-  size_t position_ = 0;
-  std::string problem_;
-};
 
 std::optional<ElementType> element_of(const std::string& dtype) {
   for (const ElementType element : {ElementType::boolean, ElementType::u8, ElementType::i32,
@@ -310,14 +83,6 @@ std::optional<ElementType> element_of(const std::string& dtype) {
 }
 
 }  // namespace
-
-std::vector<NamedTensor> parameters_of(const Session& session) {
-  std::vector<NamedTensor> tensors;
-  for (const NamedBuffer& buffer : session.weights()) {
-    tensors.push_back({buffer.name, buffer.element, buffer.layout.shape, natural_elements(buffer)});
-  }
-  return tensors;
-}
 
 Expected<Unit> check_save_target(const std::string& path) {
   if (path.empty() || path.find('\0') != std::string::npos) {
@@ -348,7 +113,7 @@ Expected<Unit> check_save_target(const std::string& path) {
 }
 
 Expected<Unit> write_safetensors(const std::string& path, std::vector<NamedTensor> tensors,
-                                 const Metadata& metadata) {
+                                 const Metadata& metadata, NonFinite non_finite) {
   std::sort(tensors.begin(), tensors.end(), [](const NamedTensor& left, const NamedTensor& right) {
     return left.name < right.name;
   });
@@ -358,7 +123,7 @@ Expected<Unit> write_safetensors(const std::string& path, std::vector<NamedTenso
     RUNTIME_CHECK(static_cast<int64_t>(tensor.bytes.size()) ==
                       natural.natural_elements() * element_size(tensor.element),
                   "{} has {} bytes", tensor.name, tensor.bytes.size());
-    if (!all_finite(tensor.bytes, tensor.element)) {
+    if (non_finite == NonFinite::refuse && !all_finite(tensor.bytes, tensor.element)) {
       return Failure{ExitCode::numbers,
                      fmt::format("the weights {} are not written: parameter {} holds a value that "
                                  "is not finite",
@@ -370,7 +135,10 @@ Expected<Unit> write_safetensors(const std::string& path, std::vector<NamedTenso
 
   Metadata all = metadata;
   all.emplace("format", "pt");
-  const std::string header = header_text(tensors, all);
+  all[checksum_key] = no_checksum;
+  std::string header = header_text(tensors, all);
+  const bool has_place = replace_checksum(header, checksum_of(header, tensors));
+  RUNTIME_CHECK(has_place, "no place for the checksum");
   const auto failed = replace_file(
       path, [&](int descriptor) { return write_content(descriptor, header, tensors); });
   if (failed) return cannot_save(path, *failed);
@@ -424,10 +192,10 @@ Expected<WeightsFile> read_safetensors(const InputFile& file, const WeightsLimit
   if (auto failure = read(8, std::as_writable_bytes(std::span(text)))) return *failure;
 
   WeightsFile weights;
-  std::vector<HeaderReader::Entry> entries;
-  HeaderReader reader(text);
-  if (!reader.read(weights.metadata, entries)) {
-    return fail(fmt::format("byte {} of the header: {}", reader.position(), reader.problem()));
+  std::vector<HeaderEntry> entries;
+  if (const HeaderProblem problem = read_header(text, weights.metadata, entries);
+      !problem.text.empty()) {
+    return fail(fmt::format("byte {} of the header: {}", problem.position, problem.text));
   }
 
   const uint64_t data_bytes = rest - header_length;
@@ -437,11 +205,11 @@ Expected<WeightsFile> read_safetensors(const InputFile& file, const WeightsLimit
   }
   // By place in the file; tensors without elements come before the one that begins where they do.
   std::stable_sort(entries.begin(), entries.end(),
-                   [](const HeaderReader::Entry& left, const HeaderReader::Entry& right) {
+                   [](const HeaderEntry& left, const HeaderEntry& right) {
                      return left.offsets < right.offsets;
                    });
   uint64_t expected_begin = 0;
-  for (const HeaderReader::Entry& entry : entries) {
+  for (const HeaderEntry& entry : entries) {
     const std::optional<ElementType> element = element_of(entry.dtype);
     if (!element) {
       return fail(fmt::format("tensor {}: expected dtype BOOL, U8, I32, F32 or F64, found {}",
@@ -484,41 +252,17 @@ Expected<WeightsFile> read_safetensors(const InputFile& file, const WeightsLimit
     const auto offset = static_cast<int64_t>(8 + header_length + entries[i].offsets[0]);
     if (auto failure = read(offset, tensor.bytes)) return *failure;
   }
+  if (const auto sum = weights.metadata.find(checksum_key); sum != weights.metadata.end()) {
+    if (!replace_checksum(text, no_checksum) || checksum_of(text, weights.tensors) != sum->second) {
+      return fail("its checksum differs: it was damaged, or changed by another program");
+    }
+    weights.has_checksum = true;
+    weights.metadata.erase(sum);
+  }
   std::sort(
       weights.tensors.begin(), weights.tensors.end(),
       [](const NamedTensor& left, const NamedTensor& right) { return left.name < right.name; });
   return weights;
-}
-
-Expected<Unit> restore_parameters(const WeightsFile& weights, Session& session) {
-  const auto fail = [](const std::string& message) {
-    return Failure{ExitCode::checkpoint, "the weights do not fit the model: " + message, {}};
-  };
-  const std::vector<NamedBuffer> parameters = session.weights();
-  for (const NamedBuffer& parameter : parameters) {
-    const NamedTensor* tensor = weights.find(parameter.name);
-    const std::string wanted = type_text(parameter.element, parameter.layout.shape);
-    if (tensor == nullptr) {
-      return fail(
-          fmt::format("parameter {}, {}, is not in the file", quoted(parameter.name), wanted));
-    }
-    if (tensor->element != parameter.element || tensor->shape != parameter.layout.shape) {
-      return fail(fmt::format("parameter {}: expected {}, found {}", quoted(parameter.name), wanted,
-                              type_text(tensor->element, tensor->shape)));
-    }
-  }
-  if (weights.tensors.size() != parameters.size()) {
-    for (const NamedTensor& tensor : weights.tensors) {
-      const bool known =
-          std::any_of(parameters.begin(), parameters.end(),
-                      [&](const NamedBuffer& parameter) { return parameter.name == tensor.name; });
-      if (!known) return fail(fmt::format("the model has no parameter {}", quoted(tensor.name)));
-    }
-  }
-  for (const NamedBuffer& parameter : parameters) {
-    store_natural_elements(parameter, weights.find(parameter.name)->bytes);
-  }
-  return Unit{};
 }
 
 }  // namespace fusegrad::runtime

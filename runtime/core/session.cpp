@@ -62,32 +62,52 @@ void Session::run_once(const Program& program, const Uniforms& uniforms) {
 }
 
 PassResult Session::train_epoch(const Split& split, int64_t epoch, int64_t epochs,
-                                const PassControls& controls) {
+                                const PassControls& controls, PassSums* sums) {
   const TrainSettings& settings = job_.settings;
   const Program* program = find("train");
   RUNTIME_CHECK(program != nullptr, "no program train");
   RUNTIME_CHECK(settings.batch == program->table->batch, "batch {}, compiled for {}",
                 settings.batch, program->table->batch);
   const int64_t steps = steps_per_epoch(settings, split.samples);
-  RowOrder order = RowOrder::create(split.samples, settings.batch, steps);
-  std::vector<int32_t> rows(static_cast<size_t>(split.samples));
-  if (settings.shuffle) {
-    shuffled_rows(settings.seed, epoch, rows);
-  } else {
-    for (size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<int32_t>(i);
+  if (epoch_order_ == nullptr || epoch_of_order_ != epoch ||
+      epoch_order_->records != split.samples) {
+    epoch_order_ =
+        std::make_unique<RowOrder>(RowOrder::create(split.samples, settings.batch, steps));
+    epoch_of_order_ = epoch;
+    std::vector<int32_t> rows(static_cast<size_t>(split.samples));
+    if (settings.shuffle) {
+      shuffled_rows(settings.seed, epoch, rows);
+    } else {
+      for (size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<int32_t>(i);
+    }
+    for (int64_t step = 0; step < steps; ++step) {
+      std::copy_n(rows.data() + step * epoch_order_->batch, epoch_order_->rows(step),
+                  epoch_order_->list(step));
+    }
   }
-  for (int64_t step = 0; step < steps; ++step) {
-    std::copy_n(rows.data() + step * order.batch, order.rows(step), order.list(step));
-  }
+  PassSums own;
+  PassSums& all = sums == nullptr ? own : *sums;
+  RUNTIME_CHECK(all.steps >= 0 && all.steps <= steps, "{} steps of {}", all.steps, steps);
   Uniforms uniforms;
   uniforms.step = steps_done_ + 1;
   uniforms.epoch = epoch;
   steps_of_run_ = epochs * steps;
   uniforms.steps = steps_of_run_;
   uniforms.seed = settings.seed;
-  PassResult result = run_pass(*program, split, order, uniforms, true, controls);
+  PassResult result = run_pass(*program, split, *epoch_order_, uniforms, true, controls, all);
   steps_done_ += result.steps;
   return result;
+}
+
+bool Session::accepts(const PassSums& sums) const {
+  const Program* program = find("train");
+  if (program == nullptr || sums.steps == 0) return program != nullptr;
+  PassSums fresh;
+  begin_sums(*program, fresh);
+  return sums.metrics.size() == fresh.metrics.size() &&
+         std::equal(
+             sums.parts.begin(), sums.parts.end(), fresh.parts.begin(), fresh.parts.end(),
+             [](const auto& left, const auto& right) { return left.size() == right.size(); });
 }
 
 PassResult Session::evaluate(const Split& split, int64_t epoch, const PassControls& controls) {
@@ -106,19 +126,23 @@ PassResult Session::evaluate(const Split& split, int64_t epoch, const PassContro
   uniforms.epoch = epoch;
   uniforms.steps = steps_of_run_;
   uniforms.seed = job_.settings.seed;
-  return run_pass(*program, split, order, uniforms, false, controls);
+  PassSums sums;
+  return run_pass(*program, split, order, uniforms, false, controls, sums);
 }
 
 PassResult Session::run_pass(const Program& program, const Split& split, const RowOrder& order,
-                             Uniforms uniforms, bool counts_steps, const PassControls& controls) {
+                             Uniforms uniforms, bool counts_steps, const PassControls& controls,
+                             PassSums& sums) {
   RUNTIME_CHECK(!program.table->launches.empty(), "program {} has no launches",
                 program.table->name);
   RUNTIME_CHECK(split.columns.size() == job_.inputs.size(), "split {}", split.name);
 
   PassResult result;
-  std::vector<double> metric_sums(program.metrics.size(), 0.0);
-  double loss_sum = 0;
-  Accumulators accumulators(program);
+  if (sums.steps == 0) begin_sums(program, sums);
+  const int64_t first = sums.steps;
+  const int64_t last = controls.pause_after == 0
+                           ? order.steps
+                           : std::clamp(controls.pause_after, first, order.steps);
   // The step before which all threads end. Thread 0 writes it when it has read the results of step
   // s, while others may be in step s + 1 but none beyond: they would have to meet thread 0 at its
   // barrier first. So s + 2 is a step that none has begun and of which all will know. On a cache
@@ -126,7 +150,7 @@ PassResult Session::run_pass(const Program& program, const Split& split, const R
   struct alignas(AlignedBytes::alignment) End {
     std::atomic<int64_t> step;
   };
-  End end_before{order.steps};
+  End end_before{last};
 
   // Thread 0, when all launches of a step are done. The other threads may be in the next step.
   auto last_progress = std::chrono::steady_clock::now();
@@ -137,27 +161,30 @@ PassResult Session::run_pass(const Program& program, const Split& split, const R
           std::min(end_before.step.load(std::memory_order_relaxed), first_that_can_be_stopped),
           std::memory_order_relaxed);
     };
-    result.steps = step + 1;
+    result.steps = step + 1 - first;
+    sums.steps = step + 1;
     if (result.non_finite) return;  // the step that had begun meanwhile
     const int64_t rows = order.rows(step);
     const auto weight = static_cast<double>(rows);
-    if (program.loss >= 0) {
+    if (controls.outputs != nullptr) add_outputs(program, pointers, rows, *controls.outputs);
+    if (program.loss >= 0 && controls.outputs == nullptr) {
       const double loss = read_scalar(static_cast<const std::byte*>(pointers[program.loss]),
                                       program.table->buffers[program.loss].element);
       if (!is_finite(loss)) {
         result.non_finite =
-            NonFiniteLoss{uniforms.epoch, uniforms.step + (counts_steps ? step : 0), loss};
+            NonFiniteLoss{uniforms.epoch, uniforms.step + (counts_steps ? step - first : 0), loss};
         stop();
       }
-      loss_sum += loss * weight;
+      sums.loss += loss * weight;
     }
     for (size_t i = 0; i < program.metrics.size(); ++i) {
       const int buffer = program.table->results[program.metrics[i]].buffer;
-      metric_sums[i] += weight * read_scalar(static_cast<const std::byte*>(pointers[buffer]),
-                                             program.table->buffers[buffer].element);
+      sums.metrics[i] += weight * read_scalar(static_cast<const std::byte*>(pointers[buffer]),
+                                              program.table->buffers[buffer].element);
     }
-    accumulators.add(pointers);
+    add_parts(program, pointers, step == 0, sums);
     result.samples += rows;
+    sums.samples += rows;
     if (controls.deadline && std::chrono::steady_clock::now() >= *controls.deadline) {
       result.timed_out = true;
       stop();
@@ -167,7 +194,7 @@ PassResult Session::run_pass(const Program& program, const Split& split, const R
       const auto now = std::chrono::steady_clock::now();
       if (now - last_progress >= progress_interval) {
         last_progress = now;
-        controls.progress({step + 1, order.steps, loss_sum / static_cast<double>(result.samples)});
+        controls.progress({step + 1, order.steps, sums.loss / static_cast<double>(sums.samples)});
       }
     }
   };
@@ -188,30 +215,33 @@ PassResult Session::run_pass(const Program& program, const Split& split, const R
     // lie between the sorting and its readers, and those of the step before between the last
     // readers of these buffers and the sorting. Thread 0 has the results to read, so it is another.
     const bool sorts = thread == thread_count - 1 && !program.sorted.empty();
-    if (sorts && order.steps > 0) program.sort_inputs(split, order, 0);
+    if (sorts && first < last) program.sort_inputs(split, order, first);
     if (!program.sorted.empty()) team_.barrier();
-    for (int64_t step = 0; step < end_before.step.load(std::memory_order_relaxed); ++step) {
+    for (int64_t step = first; step < end_before.step.load(std::memory_order_relaxed); ++step) {
       std::vector<void*>& set = pointers[step % 2];
       for (const int index : program.row_lists) set[index] = const_cast<int32_t*>(order.list(step));
       own.rows = order.rows(step);
-      own.step = uniforms.step + (counts_steps ? step : 0);
+      own.step = uniforms.step + (counts_steps ? step - first : 0);
       plan.prepare(*program.table, own.rows, thread, thread_count);
-      if (sorts && step + 1 < order.steps) program.sort_inputs(split, order, step + 1);
+      if (sorts && step + 1 < last) program.sort_inputs(split, order, step + 1);
       run_launches(plan, set.data(), own);
       if (thread == 0) after_step(step, set, thread_count);
     }
   });
 
-  result.interrupted = !result.non_finite && !result.timed_out && result.steps < order.steps;
-  const auto samples = static_cast<double>(result.samples);
-  result.loss = result.samples == 0 ? 0 : loss_sum / samples;
+  const int64_t done = sums.steps;
+  result.interrupted = !result.non_finite && !result.timed_out && done < last;
+  result.paused = !result.non_finite && !result.timed_out && done == last && last < order.steps;
+  const auto samples = static_cast<double>(sums.samples);
+  result.loss = sums.samples == 0 ? 0 : sums.loss / samples;
   for (size_t i = 0; i < program.metrics.size(); ++i) {
     result.metrics.push_back({program.table->results[program.metrics[i]].label,
-                              result.samples == 0 ? 0 : metric_sums[i] / samples});
+                              sums.samples == 0 ? 0 : sums.metrics[i] / samples});
   }
+  if (result.paused) return result;
   if (const Program* finish = find(program.table->name + ".metrics")) {
-    accumulators.store(buffers(BufferKind::state));
-    uniforms.rows = result.samples;
+    store_parts(program, sums, buffers(BufferKind::state));
+    uniforms.rows = sums.samples;
     run_once(*finish, uniforms);
     for (const int index : finish->metrics) {
       const ResultEntry& metric = finish->table->results[index];

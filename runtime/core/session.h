@@ -35,12 +35,36 @@ struct PassProgress {
   double loss = 0;
 };
 
+/// What a pass has added up over its steps so far. With it a pass can pause between two steps and
+/// go on later, in another process too, with the same bits.
+struct PassSums {
+  int64_t steps = 0;
+  int64_t samples = 0;
+  double loss = 0;                         ///< each batch weighted with its rows
+  std::vector<double> metrics;             ///< the same, in the order of results
+  std::vector<std::vector<double>> parts;  ///< of metrics that are no means; one list a result
+  bool operator==(const PassSums&) const = default;
+};
+
+/// An output of the model for all rows of a pass, one batch after the other, row-major.
+struct OutputValues {
+  std::string label;
+  ElementType element = ElementType::f32;
+  std::vector<int64_t> shape;  ///< the first extent grows with the rows
+  std::vector<std::byte> bytes;
+};
+
 /// What the caller wants from a pass besides its result.
 struct PassControls {
   /// Polled before each step; not 0: the pass ends at a step's end.
   const StopSignal* stop = nullptr;
   /// Looked at after each step; when it has passed, the pass ends at a step's end.
   std::optional<std::chrono::steady_clock::time_point> deadline;
+  /// Steps of the pass, counted from its begin, after which it pauses; 0: it does not.
+  int64_t pause_after = 0;
+  /// Not null: gets the outputs of program `eval`, in the order of its results; the loss is not
+  /// looked at then. Only those with ResultEntry::per_row.
+  std::vector<OutputValues>* outputs = nullptr;
   /// Called by thread 0 about ten times a second, between steps. Must not take long.
   std::function<void(const PassProgress&)> progress;
 };
@@ -65,9 +89,10 @@ struct PassResult {
   double loss = 0;
   /// Those of the program itself, then those of its finishing program, in the order of results.
   std::vector<Metric> metrics;
-  int64_t samples = 0;
-  int64_t steps = 0;
+  int64_t samples = 0;                      ///< of this call
+  int64_t steps = 0;                        ///< of this call
   bool interrupted = false;                 ///< the stop signal ended it before its last step
+  bool paused = false;                      ///< as asked for; metrics that are no means are missing
   bool timed_out = false;                   ///< the deadline passed
   std::optional<NonFiniteLoss> non_finite;  ///< it ended for this reason
 };
@@ -104,8 +129,10 @@ class Session {
   /// seed), batches of settings.batch, the last short one dropped or kept. `steps` counts on from
   /// the previous epoch. Ends early at a non-finite loss: with T > 1 threads at most one more step
   /// has begun by then.
+  /// With `sums` the pass begins after sums->steps steps, which were done before, and leaves what
+  /// it added up; empty sums are the begin of an epoch.
   PassResult train_epoch(const Split& split, int64_t epoch, int64_t epochs,
-                         const PassControls& controls = {});
+                         const PassControls& controls = {}, PassSums* sums = nullptr);
 
   /// One pass of program `eval` in file order; the short batch is kept. Needs that program.
   /// `step` and `steps` are those of the training so far.
@@ -115,12 +142,19 @@ class Session {
   /// Batches that one epoch has: samples / batch, rounded down (drop) or up (keep).
   static int64_t steps_per_epoch(const TrainSettings& settings, int64_t samples);
   int64_t steps_done() const { return steps_done_; }
+  /// For a run that goes on.
+  void set_steps_done(int64_t steps) { steps_done_ = steps; }
+  /// Whether program `train` can go on from these sums: they have as many numbers as its metrics.
+  bool accepts(const PassSums& sums) const;
 
   /// Parameters and states, sorted by name.
   std::vector<NamedBuffer> buffers(BufferKind kind) const;
   /// What makes the model: the parameters, and the states that program `eval` reads (running means
   /// of layers, but nothing of optimizers). Sorted by name.
   std::vector<NamedBuffer> weights() const;
+  /// What a run has to keep: parameters and states, but not those that hold the sums of a pass.
+  /// Sorted by name, as run_buffer_entries().
+  std::vector<NamedBuffer> run_buffers() const;
   /// The name of the first parameter with an element that is not finite, if any.
   std::optional<std::string> non_finite_parameter() const;
 
@@ -131,11 +165,22 @@ class Session {
   Session(const JobTable& job, ThreadTeam& team);
   const Program* find(const std::string& name) const;
   PassResult run_pass(const Program& program, const Split& split, const RowOrder& order,
-                      Uniforms uniforms, bool counts_steps, const PassControls& controls);
+                      Uniforms uniforms, bool counts_steps, const PassControls& controls,
+                      PassSums& sums);
   void run_launches(const Plan& plan, void* const* buffers, const Uniforms& uniforms);
   /// Runs a program without inputs once, on the whole team.
   void run_once(const Program& program, const Uniforms& uniforms);
-  class Accumulators;
+  /// Appends a step's outputs, where `rows` is its number of rows.
+  static void add_outputs(const Program& program, const std::vector<void*>& pointers, int64_t rows,
+                          std::vector<OutputValues>& outputs);
+  /// Zeros for everything that a pass of the program adds up.
+  static void begin_sums(const Program& program, PassSums& sums);
+  /// Adds a step's parts of metrics; `pointers` are the program's buffers.
+  static void add_parts(const Program& program, const std::vector<void*>& pointers, bool is_first,
+                        PassSums& sums);
+  /// Puts the parts into the states that the finishing program reads.
+  static void store_parts(const Program& program, const PassSums& sums,
+                          const std::vector<NamedBuffer>& states);
 
   struct Persistent {
     const BufferEntry* entry = nullptr;
@@ -150,7 +195,15 @@ class Session {
   std::vector<Program> programs_;
   int64_t steps_done_ = 0;
   int64_t steps_of_run_ = 0;
+  /// The batches of the epoch in progress: a pass that pauses often does not shuffle again.
+  std::unique_ptr<RowOrder> epoch_order_;
+  int64_t epoch_of_order_ = 0;
 };
+
+/// Bytes of a buffer in memory, padding included.
+int64_t memory_bytes(const NamedBuffer& buffer);
+/// The buffers that Session::run_buffers is about, each once.
+std::vector<const BufferEntry*> run_buffer_entries(const JobTable& job);
 
 /// A buffer's elements in row-major order, padding left out.
 std::vector<std::byte> natural_elements(const NamedBuffer& buffer);

@@ -63,12 +63,40 @@ std::vector<NamedBuffer> Session::weights() const {
   return result;
 }
 
+int64_t memory_bytes(const NamedBuffer& buffer) {
+  return buffer.layout.physical_elements() * element_size(buffer.element);
+}
+
+std::vector<const BufferEntry*> run_buffer_entries(const JobTable& job) {
+  std::map<std::string_view, const BufferEntry*> entries;
+  for (const ProgramTable& program : job.programs) {
+    // What only a finishing program knows are sums of a pass.
+    if (program.name.ends_with(".metrics")) continue;
+    for (const BufferEntry& buffer : program.buffers) {
+      if (buffer.kind != BufferKind::parameter && buffer.kind != BufferKind::state) continue;
+      entries.emplace(buffer.name, &buffer);
+    }
+  }
+  std::vector<const BufferEntry*> result;
+  for (const auto& [name, entry] : entries) result.push_back(entry);
+  return result;
+}
+
+std::vector<NamedBuffer> Session::run_buffers() const {
+  std::vector<NamedBuffer> result;
+  for (const BufferEntry* entry : run_buffer_entries(job_)) {
+    const Persistent& persistent = persistent_.at(entry->name);
+    result.push_back({entry->name, entry->kind, entry->element, entry->layout,
+                      const_cast<std::byte*>(persistent.bytes.data())});
+  }
+  return result;
+}
+
 std::optional<std::string> Session::non_finite_parameter() const {
   for (const NamedBuffer& buffer : buffers(BufferKind::parameter)) {
     // All bytes in memory first, which is quick; only where that finds something the padding is
     // told apart.
-    const auto bytes =
-        static_cast<size_t>(buffer.layout.physical_elements() * element_size(buffer.element));
+    const auto bytes = static_cast<size_t>(memory_bytes(buffer));
     if (all_finite({buffer.data, bytes}, buffer.element)) continue;
     if (buffer.layout.block == 0 || !all_finite(natural_elements(buffer), buffer.element)) {
       return buffer.name;

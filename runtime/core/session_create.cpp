@@ -126,8 +126,14 @@ Expected<std::unique_ptr<Session>> Session::create(const JobTable& job, ThreadTe
       RUNTIME_CHECK(result.buffer >= 0 && result.buffer < static_cast<int>(table.buffers.size()) &&
                         table.buffers[result.buffer].kind == BufferKind::result,
                     "result {} of program {}", result.label, table.name);
-      if (result.kind == ResultKind::output) continue;
       const BufferEntry& buffer = table.buffers[result.buffer];
+      if (result.kind == ResultKind::output) {
+        RUNTIME_CHECK(
+            result.per_row == 0 || (!buffer.layout.shape.empty() &&
+                                    buffer.layout.shape[0] == result.per_row * table.batch),
+            "output {} of program {}", result.label, table.name);
+        continue;
+      }
       if (result.kind != ResultKind::loss && result.kind != ResultKind::metric) {
         RUNTIME_CHECK(buffer.layout.block == 0, "part {} is packed", result.label);
         program.parts.push_back(static_cast<int>(i));

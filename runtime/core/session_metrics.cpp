@@ -51,42 +51,70 @@ double read_scalar(const std::byte* memory, ElementType element) {
   return static_cast<double>(value);
 }
 
-Session::Accumulators::Accumulators(const Program& program) : table_(*program.table) {
+void Session::begin_sums(const Program& program, PassSums& sums) {
+  sums = PassSums();
+  sums.metrics.assign(program.metrics.size(), 0.0);
   for (const int index : program.parts) {
-    const ResultEntry& result = table_.results[index];
-    const auto elements =
-        static_cast<size_t>(table_.buffers[result.buffer].layout.natural_elements());
-    parts_.push_back({&result, std::vector<double>(elements)});
+    const BufferEntry& buffer =
+        program.table->buffers[static_cast<size_t>(program.table->results[index].buffer)];
+    sums.parts.emplace_back(static_cast<size_t>(buffer.layout.natural_elements()), 0.0);
   }
 }
 
-void Session::Accumulators::add(const std::vector<void*>& pointers) {
-  for (Part& part : parts_) {
-    const BufferEntry& buffer = table_.buffers[part.result->buffer];
-    const auto* memory = static_cast<const std::byte*>(pointers[part.result->buffer]);
+void Session::add_parts(const Program& program, const std::vector<void*>& pointers, bool is_first,
+                        PassSums& sums) {
+  for (size_t part = 0; part < program.parts.size(); ++part) {
+    const ResultEntry& result = program.table->results[program.parts[part]];
+    const BufferEntry& buffer = program.table->buffers[result.buffer];
+    const auto* memory = static_cast<const std::byte*>(pointers[result.buffer]);
     const int64_t size = element_size(buffer.element);
-    for (size_t i = 0; i < part.values.size(); ++i) {
+    std::vector<double>& values = sums.parts[part];
+    for (size_t i = 0; i < values.size(); ++i) {
       const double value = read_number(memory + static_cast<int64_t>(i) * size, buffer.element);
-      double& kept = part.values[i];
-      if (part.result->kind == ResultKind::total) {
+      double& kept = values[i];
+      if (result.kind == ResultKind::total) {
         kept += value;
       } else {
-        kept = is_first_ ? value : extreme(kept, value, part.result->kind == ResultKind::largest);
+        kept = is_first ? value : extreme(kept, value, result.kind == ResultKind::largest);
       }
     }
   }
-  is_first_ = false;
 }
 
-void Session::Accumulators::store(const std::vector<NamedBuffer>& states) const {
-  for (const Part& part : parts_) {
+void Session::add_outputs(const Program& program, const std::vector<void*>& pointers, int64_t rows,
+                          std::vector<OutputValues>& outputs) {
+  size_t next = 0;
+  for (const ResultEntry& result : program.table->results) {
+    if (result.kind != ResultKind::output || result.per_row == 0) continue;
+    const BufferEntry& entry = program.table->buffers[result.buffer];
+    if (next == outputs.size()) {
+      outputs.push_back({result.label, entry.element, entry.layout.shape, {}});
+      outputs.back().shape[0] = 0;
+    }
+    OutputValues& output = outputs[next++];
+    const std::vector<std::byte> batch =
+        natural_elements({result.label, entry.kind, entry.element, entry.layout,
+                          static_cast<std::byte*>(pointers[result.buffer])});
+    // The first rows of what is there at the full batch.
+    const int64_t extent = result.per_row * rows;
+    const auto bytes = static_cast<int64_t>(batch.size()) / entry.layout.shape[0] * extent;
+    output.shape[0] += extent;
+    output.bytes.insert(output.bytes.end(), batch.begin(), batch.begin() + bytes);
+  }
+}
+
+void Session::store_parts(const Program& program, const PassSums& sums,
+                          const std::vector<NamedBuffer>& states) {
+  for (size_t part = 0; part < program.parts.size(); ++part) {
+    const std::string& label = program.table->results[program.parts[part]].label;
     const auto state = std::find_if(states.begin(), states.end(), [&](const NamedBuffer& buffer) {
-      return buffer.name == part.result->label;
+      return buffer.name == label;
     });
     RUNTIME_CHECK(state != states.end() && state->element == ElementType::f64,
-                  "nothing receives {}", part.result->label);
-    std::vector<std::byte> bytes(part.values.size() * sizeof(double));
-    std::memcpy(bytes.data(), part.values.data(), bytes.size());
+                  "nothing receives {}", label);
+    const std::vector<double>& values = sums.parts[part];
+    std::vector<std::byte> bytes(values.size() * sizeof(double));
+    std::memcpy(bytes.data(), values.data(), bytes.size());
     store_natural_elements(*state, bytes);
   }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The parts of a session: programs in memory, row lists, a thread's share of the launches, what a
-// pass accumulates. Private to session*.cpp.
+// The parts of a session: programs in memory, row lists, a thread's share of the launches. Private
+// to session*.cpp.
 #pragma once
 
 #include <algorithm>
@@ -54,27 +54,6 @@ struct Session::Program {
   std::vector<int> parts;    ///< of metrics: indices into ProgramTable::results
 };
 
-/// What a pass accumulates for metrics that are no means.
-class Session::Accumulators {
- public:
-  explicit Accumulators(const Program& program);
-
-  /// The results of a step, where `pointers` are the buffers of the program.
-  void add(const std::vector<void*>& pointers);
-
-  /// Puts them into the states that the finishing program reads.
-  void store(const std::vector<NamedBuffer>& states) const;
-
- private:
-  struct Part {
-    const ResultEntry* result = nullptr;
-    std::vector<double> values;
-  };
-  const ProgramTable& table_;
-  std::vector<Part> parts_;
-  bool is_first_ = true;
-};
-
 /// One thread's share of every launch at a certain number of rows.
 struct Session::Plan {
   struct Call {
@@ -115,16 +94,18 @@ struct Session::RowOrder {
   int64_t stride = 0;  ///< numbers from one list to the next
   int64_t steps = 0;
   int64_t samples = 0;  ///< those that are visited
+  int64_t records = 0;  ///< of the split
 
   int32_t* list(int64_t step) { return reinterpret_cast<int32_t*>(lists.data()) + step * stride; }
   const int32_t* list(int64_t step) const { return const_cast<RowOrder*>(this)->list(step); }
   int64_t rows(int64_t step) const { return std::min(batch, samples - step * batch); }
 
-  static RowOrder create(int64_t samples, int64_t batch, int64_t steps) {
+  static RowOrder create(int64_t records, int64_t batch, int64_t steps) {
     RowOrder order;
+    order.records = records;
     order.batch = batch;
     order.steps = steps;
-    order.samples = std::min(samples, steps * batch);
+    order.samples = std::min(records, steps * batch);
     order.stride = (batch + row_list_granule - 1) / row_list_granule * row_list_granule;
     const int64_t bytes = steps * order.stride * static_cast<int64_t>(sizeof(int32_t));
     std::optional<AlignedBytes> memory = AlignedBytes::zeroed(bytes);

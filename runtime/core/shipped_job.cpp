@@ -152,12 +152,13 @@ class Transfer {
   void field(TaskDimension& t) { fields(t.extent, t.tile); }
   void field(KernelEntry& k) { fields(k.name, k.tasks); }
   void field(LaunchEntry& l) { fields(l.kernels); }
-  void field(ResultEntry& r) { fields(r.kind, r.label, r.buffer); }
+  void field(ResultEntry& r) { fields(r.kind, r.label, r.buffer, r.per_row); }
   void field(ProgramTable& p) {
     fields(p.name, p.batch, p.buffers, p.launches, p.results, p.arena_bytes);
   }
   void field(InputEntry& i) {
-    fields(i.name, i.element, i.row_shape, i.has_range, i.range_begin, i.range_end);
+    fields(i.name, i.element, i.row_shape, i.has_range, i.range_begin, i.range_end,
+           i.is_for_outputs);
   }
   void field(ReaderArgument& a) { fields(a.name, a.value); }
   void field(DataEntry& d) { fields(d.split, d.input, d.reader, d.path, d.arguments); }
@@ -167,7 +168,9 @@ class Transfer {
     fields(s.batch, s.epochs, s.seed, s.shuffle, s.last, s.target, s.time_limit, s.patience,
            s.eval_every, s.learning_rate);
   }
-  void field(JobTable& j) { fields(j.model_name, j.programs, j.inputs, j.data, j.settings); }
+  void field(JobTable& j) {
+    fields(j.model_name, j.model_text, j.programs, j.inputs, j.data, j.settings);
+  }
   void field(CodeVariant& v) { fields(v.name, v.features); }
 
   std::string bytes_;

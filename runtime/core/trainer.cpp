@@ -80,8 +80,13 @@ int run_trainer(std::span<const char* const> arguments, std::string_view job,
   set_functions(table, functions.subspan(index * kernels, kernels));
 
   table.model_file = own_file(program);
-  table.settings.epochs = options->epochs.value_or(table.settings.epochs);
-  table.settings.seed = options->seed.value_or(table.settings.seed);
+  options->run.checkpoints.command.assign(arguments.begin(), arguments.end());
+  if (options->work != TrainerOptions::Work::train) {
+    Expected<int> exit_code = options->work == TrainerOptions::Work::evaluate
+                                  ? run_evaluation(table, options->apply)
+                                  : run_prediction(table, options->apply);
+    return exit_code ? *exit_code : report(exit_code.error());
+  }
   Expected<std::optional<JsonLog>> log = open_log(options->run, table.model_file);
   if (!log) return report(log.error());
   Expected<int> exit_code = run_training(table, options->run, *log ? &**log : nullptr);

@@ -7,12 +7,12 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <vector>
 
 #include "runtime/core/column.h"
 #include "runtime/core/exit_codes.h"
 #include "runtime/core/file.h"
+#include "runtime/core/nearest.h"
 
 namespace fusegrad::runtime {
 
@@ -39,40 +39,29 @@ constexpr Option known_options[] = {
     {"--seed", "", "N", "of shuffling and random numbers"},
     {"--threads", "", "N", "threads (default: all processors)"},
     {"--save", "", "FILE", "write the weights here at the end (safetensors)"},
+    {"--checkpoint-dir", "", "DIR", "keep the last two checkpoints and the best one here"},
+    {"--save-every", "", "N|Ne", "steps or epochs from one checkpoint to the next (default: 1e)"},
+    {"--resume", "", "PATH", "go on from a checkpoint, or from the newest in a folder"},
+    {"--init-from", "", "FILE", "begin with the weights of another run, by name"},
+    {"--rename", "", "OLD=NEW", "what a layer or tensor of --init-from is called here"},
     {"--log-json", "", "FILE", "one JSON object a line"},
+    {"--eval-only", "", "", "train nothing: loss and metrics of --weights"},
+    {"--predict", "", "FILE", "train nothing: outputs for --input into a file .npy, .npz or .csv"},
+    {"--weights", "", "FILE", "a file of --save, or a checkpoint"},
+    {"--input", "", "NAME=FILE", "records to predict: .npy, .npz, .csv or IDX"},
+    {"--split", "", "NAME", "what --eval-only is about (default: the validation split)"},
+    {"--json", "", "", "what --eval-only finds as one JSON object"},
     {"--quiet", "-q", "", "no epoch lines"},
     {"--help", "-h", "", "this text"},
 };
 
-/// Insertions, deletions and replacements that turn one word into the other.
-size_t distance(std::string_view left, std::string_view right) {
-  std::vector<size_t> row(right.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 0; i < left.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i + 1;
-    for (size_t j = 0; j < right.size(); ++j) {
-      const size_t replaced = diagonal + (left[i] == right[j] ? 0 : 1);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
-    }
-  }
-  return row.back();
-}
-
 Failure unknown_option(std::string_view name) {
-  const Option* nearest = nullptr;
-  size_t nearest_distance = 3;
-  // A word of any length is compared with short ones only as far as it can matter.
-  const std::string_view compared = name.substr(0, 64);
-  for (const Option& option : known_options) {
-    const size_t found = distance(compared, option.name);
-    if (found >= nearest_distance) continue;
-    nearest_distance = found;
-    nearest = &option;
-  }
+  std::vector<std::string> names;
+  for (const Option& option : known_options) names.emplace_back(option.name);
   std::string message = fmt::format("unknown option {}", quoted(name));
-  if (nearest != nullptr) message += fmt::format(", did you mean `{}`?", nearest->name);
+  if (const auto nearest = nearest_name(name, names, 2)) {
+    message += fmt::format(", did you mean `{}`?", *nearest);
+  }
   return wrong_usage(std::move(message));
 }
 
@@ -120,12 +109,58 @@ std::optional<Failure> set_option(const Option& option, std::string_view value,
   }
   if (option.name == "--data") return set_path(options.run.data_dir);
   if (option.name == "--save") return set_path(options.run.save_path);
+  if (option.name == "--eval-only") options.work = TrainerOptions::Work::evaluate;
+  if (option.name == "--predict") {
+    options.work = TrainerOptions::Work::predict;
+    return set_path(options.apply.output);
+  }
+  if (option.name == "--weights") return set_path(options.apply.weights);
+  if (option.name == "--split") return set_path(options.apply.split);
+  if (option.name == "--json") options.apply.json = true;
+  if (option.name == "--input") {
+    Expected<Unit> added = add_input(value, options.apply.inputs);
+    if (!added) return added.error();
+  }
+  if (option.name == "--checkpoint-dir") return set_path(options.run.checkpoints.folder);
+  if (option.name == "--init-from") return set_path(options.run.checkpoints.init_from);
+  if (option.name == "--rename") {
+    Expected<Unit> added = add_rename(value, options.run.checkpoints.renames);
+    if (!added) return added.error();
+  }
+  if (option.name == "--resume") return set_path(options.run.checkpoints.resume);
+  if (option.name == "--save-every") {
+    Expected<SaveEvery> every = save_every_option(value);
+    if (!every) return every.error();
+    options.run.checkpoints.every = *every;
+  }
   if (option.name == "--log-json") return set_path(options.run.log_path);
-  if (option.name == "--epochs") return set_number(options.epochs, 1, most_epochs);
+  if (option.name == "--epochs") return set_number(options.run.checkpoints.epochs, 1, most_epochs);
   if (option.name == "--threads") return set_number(options.run.threads, 1, most_threads);
   if (option.name == "--seed") {
-    return set_number(options.seed, 0, std::numeric_limits<int64_t>::max());
+    return set_number(options.run.checkpoints.seed, 0, std::numeric_limits<int64_t>::max());
   }
+  return std::nullopt;
+}
+
+/// Options of one kind of work that are given for another.
+std::optional<Failure> check_work(TrainerOptions& options) {
+  using Work = TrainerOptions::Work;
+  ApplyRun& apply = options.apply;
+  const bool trains = options.work == Work::train;
+  if (trains && !apply.weights.empty()) {
+    return wrong_usage("--weights belongs to --eval-only and --predict");
+  }
+  if (!trains && apply.weights.empty()) {
+    return wrong_usage("--eval-only and --predict need trained weights: --weights FILE");
+  }
+  if (options.work != Work::evaluate && (!apply.split.empty() || apply.json)) {
+    return wrong_usage("--split and --json belong to --eval-only");
+  }
+  if (options.work != Work::predict && !apply.inputs.empty()) {
+    return wrong_usage("--input belongs to --predict");
+  }
+  apply.data_dir = options.run.data_dir;
+  apply.threads = options.run.threads;
   return std::nullopt;
 }
 
@@ -170,6 +205,8 @@ Expected<TrainerOptions> parse_trainer_options(std::span<const char* const> argu
     }
     if (std::optional<Failure> failure = set_option(*option, value, options)) return *failure;
   }
+  if (options.help) return options;
+  if (std::optional<Failure> failure = check_work(options)) return *failure;
   return options;
 }
 
@@ -190,7 +227,7 @@ std::string trainer_help(std::string_view program, const JobTable& job) {
                           is_number ? fmt::format("{}", rate->value) : "as the model says");
     }
     if (option.name == "--seed") help += fmt::format(" (default: {})", job.settings.seed);
-    text += fmt::format("  {:<21} {}\n", names, help);
+    text += fmt::format("  {:<24} {}\n", names, help);
   }
   text +=
       "\nData, looked for in --data, FUSEGRAD_DATA_PATH, the trainer's folder and "

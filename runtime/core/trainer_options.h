@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "runtime/core/apply_run.h"
 #include "runtime/core/error.h"
 #include "runtime/core/job_table.h"
 #include "runtime/core/run.h"
@@ -16,17 +17,19 @@ namespace fusegrad::runtime {
 
 /// What a trainer was asked for.
 struct TrainerOptions {
+  enum class Work : uint8_t { train, evaluate, predict };
+  Work work = Work::train;
   RunOptions run;
-  std::optional<int64_t> epochs;
-  std::optional<int64_t> seed;
+  ApplyRun apply;
   bool help = false;
 };
 
 /// Reads the arguments after the program's name: `--name value`, `--name=value`, `-q`, `-h`. Of an
 /// option given twice the last one holds. Fails with ExitCode::usage and one line: an unknown
 /// option (with the nearest name), a value that is missing or no number in its range, an argument
-/// that is no option, --lr where the optimizer has no such argument, and what is compiled into the
-/// trainer and cannot be chosen any more (--batch).
+/// that is no option, --weights without --eval-only or --predict or the other way round, --lr where
+/// the optimizer has no such argument, and what is compiled into the trainer and cannot be chosen
+/// any more (--batch).
 Expected<TrainerOptions> parse_trainer_options(std::span<const char* const> arguments,
                                                const JobTable& job);
 

@@ -231,6 +231,10 @@ Result<ProgramTable> build_program_table(const ir::LoopProgram& program,
   for (const ir::KernelResult& result : program.results) {
     auto entry = result_entry(result, buffer_names);
     if (!entry) return entry.error();
+    if (entry->kind == ResultKind::output) {
+      const ir::Buffer* buffer = buffers.find(result.buffer);
+      if (buffer != nullptr && !buffer->shape.empty()) entry->per_row = buffer->shape[0].per_row;
+    }
     table.results.push_back(std::move(*entry));
   }
   return table;
@@ -270,11 +274,17 @@ Result<JobTable> build_job_table(const ir::LoopModule& module, const JobSettings
   JobTable table;
   table.model_name = settings.model_name;
   table.model_file = settings.model_file;
+  table.model_text = settings.model_text;
   table.data = settings.data;
   table.settings = settings.train;
   auto inputs = build_input_entries(module);
   if (!inputs) return inputs.error();
   table.inputs = std::move(*inputs);
+  const std::vector<std::string>& for_outputs = settings.inputs_of_outputs;
+  for (InputEntry& input : table.inputs) {
+    input.is_for_outputs =
+        std::find(for_outputs.begin(), for_outputs.end(), input.name) != for_outputs.end();
+  }
   return table;
 }
 

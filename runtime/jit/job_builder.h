@@ -27,8 +27,10 @@ Result<ProgramTable> build_program_table(const ir::LoopProgram& program,
 struct JobSettings {
   std::string model_name;
   std::string model_file;
+  std::string model_text;
   std::vector<DataEntry> data;
   TrainSettings train;
+  std::vector<std::string> inputs_of_outputs;  ///< inputs that some output depends on
 };
 
 /// Inputs of all programs, each once, in order of first appearance.
