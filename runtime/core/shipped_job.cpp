@@ -45,6 +45,7 @@ class Transfer {
 
  private:
   void raw(void* value, size_t size) {
+    if (size == 0) return;  // an empty piece may have no address
     if constexpr (reading) {
       if (rest_.size() < size) {
         good_ = false;
