@@ -265,14 +265,14 @@ class RuleWriter {
 
   /// A state of one number; the first rule that has it declares it for all.
   void declare_setting(const UpdateRule::Setting& setting, Span origin) {
-    if (train_.find_declaration(setting.name) != nullptr) return;
+    if (train_.index().declaration(*train_, setting.name) != nullptr) return;
     TensorDeclaration declaration;
     declaration.kind = TensorKind::state;
     declaration.name = setting.name;
     declaration.type = ScalarType::f64;
     declaration.origin = origin;
-    train_.declarations.push_back(declaration);
-    init_.declarations.push_back(std::move(declaration));
+    train_.add(declaration);
+    init_.add(std::move(declaration));
     add_update(init_, setting.name, {}, ScalarType::f64,
                make_real(setting.initial, ScalarType::f64), origin);
   }

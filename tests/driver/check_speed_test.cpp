@@ -16,7 +16,7 @@
 #include "driver/compile.h"
 #include "tests/driver/tool.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(FUSEGRAD_SANITIZED)
 #define FUSEGRAD_COUNTS_ALLOCATIONS 0
 #else
 #define FUSEGRAD_COUNTS_ALLOCATIONS 1

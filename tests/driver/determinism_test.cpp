@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "tests/driver/tool.h"
+#include "tests/support/repeats.h"
 
 namespace fusegrad::test {
 namespace {
@@ -56,8 +57,11 @@ std::string first_difference(const std::string& a, const std::string& b) {
 }
 
 TEST(Determinism, TwoProcessesWriteTheSameDumps) {
+  const std::vector<std::string> models = model_files();
+  const auto step = static_cast<size_t>(10 / repeats(10));
   size_t compiled = 0;
-  for (const std::string& model : model_files()) {
+  for (size_t number = 0; number < models.size(); number += step) {
+    const std::string& model = models[number];
     SCOPED_TRACE(model);
     const std::string first_place = make_folder("first");
     const std::string second_place = make_folder("second/below");
@@ -80,7 +84,7 @@ TEST(Determinism, TwoProcessesWriteTheSameDumps) {
       EXPECT_TRUE(text == again.at(name)) << name << ": " << first_difference(text, again.at(name));
     }
   }
-  EXPECT_GE(compiled, 10U);
+  EXPECT_GE(compiled * step, 10U);
 }
 
 }  // namespace

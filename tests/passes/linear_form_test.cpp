@@ -6,6 +6,8 @@
 
 #include <random>
 
+#include "tests/support/repeats.h"
+
 namespace fusegrad::ir {
 namespace {
 
@@ -288,7 +290,7 @@ TEST(LinearFormFuzz, SimplifiedEqualsOriginalAndIsStable) {
   };
   RandomIntegers random(20240601);
   int64_t folded = 0;
-  for (int round = 0; round < 200'000; ++round) {
+  for (int round = 0; round < test::repeats(200'000); ++round) {
     const bool is_condition = round % 4 == 3;
     const int depth = 1 + static_cast<int>(random.below(4));
     ExprRef e = is_condition ? random.boolean(depth) : random.integer(depth);

@@ -12,6 +12,7 @@
 #include "ir/passes/differentiate_solver.h"
 #include "ir/tensor/evaluate.h"
 #include "ir/tensor/print.h"
+#include "tests/support/repeats.h"
 
 namespace fusegrad::ir {
 namespace {
@@ -253,7 +254,7 @@ TEST(Solver, RandomMapsAgainstEnumeration) {
   auto below = [&](int k) { return static_cast<int>(engine() % static_cast<uint64_t>(k)); };
   static const char* const names[] = {"i", "j", "k"};
   int summed = 0;
-  for (int round = 0; round < 4000; ++round) {
+  for (int round = 0; round < test::repeats(4000); ++round) {
     std::vector<IndexRange> domain;
     const int count = 1 + below(3);
     for (int d = 0; d < count; ++d) {
