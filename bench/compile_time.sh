@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # Seconds of the compiler's steps for generated models of growing size.
 #
-#   sh bench/compile_time.sh [FUSEGRAD] [sizes ...]      for example: sh bench/compile_time.sh build/fusegrad 100 200
+#   sh bench/compile_time.sh [FUSEGRAD] [sizes ...]      for example: sh bench/compile_time.sh build/fusegrad 100 1000
 #
-# Models: `layers`, a chain of dense layers; `maps`, a chain of elementwise statements; `wide`, layers side by side.
-# A size is the number of statements of the model file. FUSEGRAD_VERIFY is best left unset.
+# Models: `layers`, a chain of dense layers; `maps`, a chain of elementwise statements; `wide`, layers side by side whose
+# outputs meet in a tree. A size is about the number of statements of the training step. FUSEGRAD_VERIFY is best left unset.
 set -eu
 tool=${1:-build/fusegrad}
 [ $# -gt 0 ] && shift
-[ $# -gt 0 ] || set -- 250 500 1000 2000
+[ $# -gt 0 ] || set -- 100 1000 10000
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
@@ -33,7 +33,12 @@ model() {
 
 for kind in layers maps wide; do
   for size in "$@"; do
-    model "$kind" "$size" >"$folder/model.fg"
+    case $kind in
+      layers) each=10 ;;  # statements for each layer or map: forward, backward and updates
+      wide) each=12 ;;
+      maps) each=2 ;;
+    esac
+    model "$kind" $((size / each)) >"$folder/model.fg"
     statements=$("$tool" emit "$folder/model.fg" --stage=tensor.grad --program=train | grep -c '\(\]\|^  [a-z0-9._]*\): f[0-9]* = ' || true)
     echo "$kind $size: $statements statements with the gradient"
     "$tool" emit "$folder/model.fg" --stage=asm --times | sed 's/^/  /'

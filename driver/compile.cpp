@@ -110,7 +110,10 @@ class Compiler {
       return true;
     });
     if (!replace_from_file(Stage::loops)) return std::nullopt;
-    verify_always(result_.loops);
+    step("verify", [&] {
+      verify_always(result_.loops);
+      return true;
+    });
     if (request_.until == Stage::loops) return std::move(result_);
 
     // LLVM makes machine code in this process; the job table holds functions, buffers and uniforms.

@@ -93,6 +93,7 @@ class Grouper {
     std::vector<size_t> reductions;  ///< those of the members
     std::vector<Row> rows;
     int64_t local_bytes = 0;  ///< of a row, if all members were local
+    int64_t instructions = 0;
   };
   /// A group that the statement reads.
   struct Candidate {
@@ -291,6 +292,13 @@ class Grouper {
       all_scalar = all_scalar && groups_[candidates[c].group].rows.empty();
     }
     const auto is_cyclic = [&] { return graph_.would_be_cyclic(parts, groups_before(statement)); };
+    const int64_t instructions = instructions_with(statement, parts);
+    const auto too_many = [&] {
+      return refused(fmt::format("the kernel would hold {} instructions, more than {}",
+                                 instructions, limits_.instructions));
+    };
+    // Before the members of several groups are looked at.
+    if (parts.size() > 1 && instructions > limits_.instructions) return too_many();
     Attempt join;
     join.rows = shared_rows(statement, candidates, subset);
     if (parts.size() > 1 && !reason_wanted && !join.rows.empty() && is_cyclic()) return {};
@@ -309,6 +317,7 @@ class Grouper {
       return refused(fmt::format("only {} independent rows would remain, fewer than {}", rows,
                                  limits_.minimum_rows));
     }
+    if (instructions > limits_.instructions) return too_many();
     if (std::string reason = too_much_memory(statement, parts, join.rows, demotes);
         !reason.empty()) {
       return refused(std::move(reason));
@@ -323,6 +332,16 @@ class Grouper {
     }
     join.possible = true;
     return join;
+  }
+
+  /// Of one point of each: the statement and what it would meet.
+  int64_t instructions_with(size_t statement, const std::vector<size_t>& parts) const {
+    const TensorStatement& source = program_.statements[statement];
+    int64_t sum = 1 + static_cast<int64_t>(reads_[statement].size());
+    sum += instruction_weight(source.value);
+    if (source.condition != nullptr) sum += instruction_weight(source.condition);
+    for (const size_t part : parts) sum += groups_[part].instructions;
+    return sum;
   }
 
   std::vector<size_t> groups_before(size_t statement) {
@@ -579,6 +598,7 @@ class Grouper {
     group.label = groups_.size();
     group.members = {statement};
     group.local_bytes = byte_size(source.type);
+    group.instructions = instructions_with(statement, {});
     if (source.reduction != Reduction::none) group.reductions = {statement};
     for (size_t d = 0; d < source.indices.size(); ++d) {
       group.rows.push_back({source.indices[d].end, d});
@@ -596,6 +616,7 @@ class Grouper {
     for (const size_t c : subset) parts.push_back(candidates[c].group);
     const size_t base = largest(parts);
     const int64_t bytes = local_bytes(statement, parts, join.rows);
+    const int64_t instructions = instructions_with(statement, parts);
     std::vector<Row> rows;
     for (const JoinRow& row : join.rows) {
       rows.push_back({row.extent, number_in(parts, base, row)});
@@ -629,6 +650,7 @@ class Grouper {
     Group& all = groups_[target];
     all.label = label;
     all.local_bytes = bytes;
+    all.instructions = instructions;
     all.members.push_back(statement);
     if (program_.statements[statement].reduction != Reduction::none) {
       all.reductions.push_back(statement);

@@ -22,6 +22,10 @@ struct GroupingLimits {
   /// Of row-local values in every group: sixteen rows at a time fit into a thread's stack.
   int64_t stack_bytes = 256 * 1024;
   int64_t operand_bytes = 64 * 1024;
+  /// Instructions of a point, loads included, of all statements of a group: a kernel is one
+  /// function for LLVM, whose register allocation takes more than linear time, and what it could
+  /// keep in registers ends long before.
+  int64_t instructions = 4096;
 };
 
 /// Which statement must run before which: producers of its reads, and for an update's value every

@@ -7,35 +7,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <atomic>
-#include <cstdlib>
 #include <ctime>
-#include <new>
 #include <string>
 
 #include "driver/compile.h"
+#include "tests/driver/allocations.h"
 #include "tests/driver/tool.h"
-
-#if defined(FUSEGRAD_SANITIZED)
-#define FUSEGRAD_COUNTS_ALLOCATIONS 0
-#else
-#define FUSEGRAD_COUNTS_ALLOCATIONS 1
-#endif
-
-namespace {
-std::atomic<long> allocations = 0;
-}  // namespace
-
-#if FUSEGRAD_COUNTS_ALLOCATIONS
-void* operator new(size_t size) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  void* memory = std::malloc(size == 0 ? 1 : size);
-  if (memory == nullptr) std::abort();
-  return memory;
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
-#endif
 
 namespace fusegrad::driver {
 namespace {
@@ -80,12 +57,12 @@ Cost cost_of(const std::string& text, const std::string& path) {
   test::write_file(path, text);
   Cost cost;
   for (int round = 0; round < 5; ++round) {
-    const long before = allocations;
+    const long before = test::allocations();
     const std::clock_t begin = std::clock();
     check(path);
     cost.seconds =
         std::min(cost.seconds, static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC);
-    cost.allocations = allocations - before;
+    cost.allocations = test::allocations() - before;
   }
   return cost;
 }
@@ -99,7 +76,7 @@ TEST(CheckSpeed, AThousandLines) {
   const Cost half = cost_of(long_model(45), folder + "/half.fg");
   fmt::print("{} lines are checked in {:.1f} ms, with {} requests for memory\n", lines,
              1e3 * cost.seconds, cost.allocations);
-  if (FUSEGRAD_COUNTS_ALLOCATIONS == 0) return;
+  if (!test::counts_allocations()) return;
   // The figure when this was written, and a little room. It is the same in every run.
   EXPECT_LT(cost.allocations, 260'000);
   EXPECT_GT(cost.allocations, 0);
