@@ -121,6 +121,7 @@ constexpr std::pair<const char*, int> floors[] = {
     {"move: reduction of a row", 50},
     {"move: reused memory", 18},
     {"move: schedule lanes", 7},
+    {"move: schedule segment", 6},
     {"move: schedule tile", 26},
     {"move: schedule vector", 26},
     {"move: several kernels in a launch", 48},

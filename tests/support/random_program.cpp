@@ -36,13 +36,14 @@ int64_t points(const std::vector<IndexRange>& ranges) {
 class Generator {
  public:
   Generator(uint64_t seed, const RandomProgramOptions& options)
-      : draw_(seed, options), options_(options) {}
+      : draw_(seed, options), table_engine_(seed ^ 0xa0761d6478bd642fU), options_(options) {}
 
   TensorProgram run() {
     program_.name = "train";
     program_.batch = options_.batch;
     program_.real = options_.real;
     declare();
+    if (options_.gathers && table_engine_() % 100 < 15) add_lookup();
     const int count = 2 + draw_.below(std::max(1, options_.statements - 1));
     for (int i = 0; i < count; ++i) add_statement(fmt::format("t{}", i));
     add_state_update();
@@ -223,6 +224,36 @@ class Generator {
     ADD_FAILURE() << "no statement was accepted";
   }
 
+  /// Rows of a table chosen by an input at bare indices, as an embedding reads it: the table has
+  /// more rows than a gradient compares one by one. Whether there is one is drawn by itself:
+  /// programs without it are what they would be if it did not exist.
+  void add_lookup() {
+    const auto pick = [&](int64_t least, int64_t count) {
+      return least + static_cast<int64_t>(table_engine_() % static_cast<uint64_t>(count));
+    };
+    const Extent table_rows = Extent::number(pick(33, 8));
+    const Extent columns = Extent::number(pick(1, 9));
+    const TensorDeclaration input = *program_.find_declaration("label");
+    static const char* const names[] = {"i", "j"};
+    TensorStatement lookup;
+    lookup.name = "lookup";
+    lookup.type = options_.real;
+    std::vector<ExprRef> place;
+    for (size_t d = 0; d < input.shape.size(); ++d) {
+      lookup.indices.push_back({names[d], 0, input.shape[d]});
+      place.push_back(make_index(names[d]));
+    }
+    lookup.indices.push_back({"k", 0, columns});
+    if (points(lookup.indices) > options_.points / table_rows.maximum) return;
+    declare_one(TensorKind::parameter, "table", options_.real, {table_rows, columns});
+    lookup.value =
+        make_read("table", options_.real, {make_read("label", input.type, place), make_index("k")});
+    if (pick(0, 3) == 0) lookup.value = make_unary(Op::tanh, lookup.value);
+    program_.statements.push_back(lookup);
+    draw_.used.insert("table");
+    draw_.add({lookup.name, lookup.type, lookup.shape(), 0, true});
+  }
+
   /// A running average, as normalisation layers keep one.
   void add_state_update() {
     const TensorDeclaration* state = program_.find_declaration("running");
@@ -292,6 +323,7 @@ class Generator {
   }
 
   RandomExpressions draw_;
+  std::mt19937_64 table_engine_;
   const RandomProgramOptions options_;
   TensorProgram program_;
 };
