@@ -21,8 +21,6 @@ constexpr std::string_view format_version = "1";
 constexpr std::string_view best_prefix = "best/";
 /// Nothing that a run counts comes near it.
 constexpr int64_t most = int64_t{1} << 62;
-/// Epochs times steps stay far from overflow.
-constexpr int64_t most_epochs = int64_t{1} << 40;
 
 std::string bits_text(double value) {
   return fmt::format("{:016x}", std::bit_cast<uint64_t>(value));

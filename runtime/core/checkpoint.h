@@ -20,6 +20,9 @@
 
 namespace fusegrad::runtime {
 
+/// Epochs of a run: times the steps of one they stay far from overflow.
+constexpr int64_t most_epochs = int64_t{1} << 40;
+
 /// Which data a run is trained on; another order of records is other data.
 struct DataFingerprint {
   int64_t samples = 0;

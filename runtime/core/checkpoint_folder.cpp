@@ -83,11 +83,6 @@ void remove_unfinished(const std::string& folder) {
   }
 }
 
-bool is_folder(const std::string& path) {
-  struct stat status = {};
-  return stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
-}
-
 }  // namespace
 
 Expected<FoundCheckpoint> find_checkpoint(const std::string& path) {

@@ -115,11 +115,6 @@ std::optional<DataFailure> check_path(const std::string& path) {
   return std::nullopt;
 }
 
-bool is_folder(const std::string& path) {
-  struct stat status = {};
-  return stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
-}
-
 }  // namespace
 
 std::vector<std::string> DataSearch::folders() const {

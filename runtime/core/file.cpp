@@ -121,6 +121,11 @@ int write_all(int descriptor, std::string_view bytes) {
   return 0;
 }
 
+bool is_folder(const std::string& path) {
+  struct stat status = {};
+  return stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+}
+
 bool same_file(const std::string& left, const std::string& right) {
   struct stat left_status = {};
   struct stat right_status = {};

@@ -67,6 +67,9 @@ int64_t read_at(const FileDescriptor& descriptor, int64_t offset, std::span<std:
 /// Writes everything; waits where the other end is slow. Returns 0 or the system's error number.
 int write_all(int descriptor, std::string_view bytes);
 
+/// True for the path of a folder, or of a link to one.
+bool is_folder(const std::string& path);
+
 /// True when both paths exist and are one file, by whatever names.
 bool same_file(const std::string& left, const std::string& right);
 

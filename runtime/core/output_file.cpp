@@ -132,7 +132,10 @@ Expected<std::string> npz_bytes(const std::vector<OutputValues>& outputs) {
     append_number(common, content.size(), 4);
     append_number(common, name.size(), 2);
     append_number(common, 0, 2);
-    bytes += "PK\x03\x04" + common + name + content;
+    bytes += "PK\x03\x04";
+    bytes += common;
+    bytes += name;
+    bytes += content;
     directory += "PK\x01\x02";
     append_number(directory, 20, 2);
     directory += common;

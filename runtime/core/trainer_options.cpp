@@ -9,6 +9,7 @@
 #include <limits>
 #include <vector>
 
+#include "runtime/core/checkpoint.h"
 #include "runtime/core/column.h"
 #include "runtime/core/exit_codes.h"
 #include "runtime/core/file.h"
@@ -18,7 +19,6 @@ namespace fusegrad::runtime {
 
 namespace {
 
-constexpr int64_t most_epochs = int64_t{1} << 40;
 constexpr int64_t most_threads = 1024;
 
 Failure wrong_usage(std::string message) {

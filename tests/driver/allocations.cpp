@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <new>
 
-#if defined(FUSEGRAD_SANITIZED) || defined(FUSEGRAD_SANITIZED)
+#if defined(FUSEGRAD_SANITIZED)
 #define FUSEGRAD_COUNTS_ALLOCATIONS 0
 #else
 #define FUSEGRAD_COUNTS_ALLOCATIONS 1
