@@ -2,16 +2,20 @@
 // build: compile as `train` does, write objects instead of running, link.
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <optional>
+#include <utility>
 
 #include "driver/commands.h"
 #include "driver/compile.h"
 #include "driver/job_settings.h"
+#include "driver/library_text.h"
 #include "driver/link_trainer.h"
 #include "driver/model_messages.h"
 #include "runtime/core/cpu_features.h"
 #include "runtime/core/exit_codes.h"
 #include "runtime/core/file.h"
+#include "runtime/core/replace_file.h"
 #include "runtime/jit/trainer_objects.h"
 
 namespace fusegrad::driver {
@@ -48,6 +52,35 @@ runtime::Expected<std::vector<CodeVariant>> variants_for(std::vector<std::string
   return variants;
 }
 
+/// `libNAME.so` has `NAME.h` beside it and, as the linker wants the name, `NAME.pc`.
+runtime::Expected<runtime::Unit> build_library(const runtime::TrainerObjects& objects,
+                                               const std::string& output) {
+  const std::filesystem::path path(output);
+  std::string name = path.stem().string();
+  const bool is_usual = name.starts_with("lib") && name.size() > 3 && path.extension() == ".so";
+  if (is_usual) name = name.substr(3);
+  const std::filesystem::path header = path.parent_path() / (name + ".h");
+  std::vector<std::pair<std::filesystem::path, std::string>> texts = {
+      {header, library_header(objects.table)}};
+  if (is_usual) {
+    texts.emplace_back(path.parent_path() / (name + ".pc"),
+                       library_pkg_config(objects.table, name));
+  }
+  auto linked = link_library(objects.objects, library_stub(objects.table, runtime::job_symbol),
+                             c_name(objects.table.model_name), output);
+  if (!linked) return linked;
+  for (const auto& [file, text] : texts) {
+    const auto failed = runtime::replace_file(
+        file.string(), [&](int descriptor) { return runtime::write_all(descriptor, text); });
+    if (failed) {
+      return Failure{ExitCode::usage,
+                     fmt::format("cannot write {}: {}", runtime::quoted(file.string()), *failed),
+                     {}};
+    }
+  }
+  return runtime::Unit{};
+}
+
 }  // namespace
 
 int build(const BuildCommand& command) {
@@ -71,7 +104,8 @@ int build(const BuildCommand& command) {
                                                   messages.sources.text(compilation->model_file)),
                                      *variants);
   if (!objects) return report_failure({ExitCode::device, objects.error().message, {}});
-  auto linked = link_trainer(*objects, command.output);
+  auto linked = command.kind == "shared" ? build_library(*objects, command.output)
+                                         : link_trainer(objects->objects, command.output);
   if (!linked) return report_failure(linked.error());
   return ExitCode::done;
 }

@@ -172,12 +172,13 @@ int run(int argument_count, const char* const* arguments) {
   train_app->callback([&] { exit_code = train(train_command); });
 
   BuildCommand build_command;
-  std::string kind = "exe";
   CLI::App* build_app =
       app.add_subcommand("build", "make a trainer that needs neither fusegrad nor LLVM");
   add_model(build_app, build_command.model);
-  build_app->add_option("--kind", kind, "what to make: exe, an executable")
-      ->check(CLI::IsMember({"exe"}))
+  build_app
+      ->add_option("--kind", build_command.kind,
+                   "what to make: exe, an executable, or shared, a library with a C header")
+      ->check(CLI::IsMember({"exe", "shared"}))
       ->type_name("KIND");
   build_app->add_option("-o,--output", build_command.output, "the file to make")
       ->required()

@@ -32,9 +32,11 @@ int train(const TrainCommand& command);
 struct BuildCommand {
   ModelOptions model;
   std::string output;
+  std::string kind = "exe";          ///< or "shared"
   std::vector<std::string> targets;  ///< --target-cpu; empty: default_target()
 };
-/// Makes an executable that trains the model and needs neither this tool nor LLVM. Exit code
+/// Makes an executable that trains the model and needs neither this tool nor LLVM, or a shared
+/// library with a C header. Exit code
 /// `device` when there is no linker or no archive of the runtime.
 int build(const BuildCommand& command);
 

@@ -121,10 +121,50 @@ int run_quietly(const std::vector<std::string>& arguments, const std::string& me
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-}  // namespace
+/// A shared library has a stub in C and a prefix of names; an executable has neither.
+struct LibraryPart {
+  std::string stub;
+  std::string prefix;
+};
 
-Expected<Unit> link_trainer(const std::vector<std::vector<char>>& objects,
-                            const std::string& output) {
+/// Runs the driver; what it says is the failure.
+Expected<Unit> run_driver(const std::vector<std::string>& arguments, const std::string& messages) {
+  if (run_quietly(arguments, messages) == 0) return Unit{};
+  Result<std::string> said = read_text_file(messages);
+  return no_tool_chain(fmt::format("{} could not link the trainer:\n{}",
+                                   runtime::quoted(arguments[0]), said ? *said : ""));
+}
+
+Expected<Unit> write_part(const std::string& path, std::string_view bytes) {
+  std::ofstream file(path, std::ios::binary);
+  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  file.close();
+  if (!file) return cannot_write(path, errno);
+  return Unit{};
+}
+
+/// Compiles the stub and adds what makes a shared library.
+Expected<Unit> add_library(const LibraryPart& library, const std::string& folder,
+                           const std::string& output, std::vector<std::string>& arguments) {
+  const std::string stub = folder + "/stub.c";
+  const std::string object = folder + "/stub.o";
+  const std::string exports = folder + "/exports";
+  if (Expected<Unit> written = write_part(stub, library.stub); !written) return written.error();
+  const std::string script = fmt::format("{{ global: {}_*; local: *; }};\n", library.prefix);
+  if (Expected<Unit> written = write_part(exports, script); !written) return written.error();
+  // The driver for C++ compiles C when it is told to.
+  Expected<Unit> compiled = run_driver(
+      {arguments[0], "-x", "c", "-std=gnu99", "-O2", "-fPIC", "-w", "-c", stub, "-o", object},
+      folder + "/messages");
+  if (!compiled) return compiled.error();
+  arguments.insert(arguments.end(),
+                   {"-shared", "-Wl,-soname," + fs::path(output).filename().string(),
+                    "-Wl,--version-script=" + exports, object});
+  return Unit{};
+}
+
+Expected<Unit> link(const std::vector<std::vector<char>>& objects, const LibraryPart* library,
+                    const std::string& output) {
   Expected<std::string> linker = find_linker();
   if (!linker) return linker.error();
   Expected<std::string> archive = find_archive();
@@ -136,12 +176,14 @@ Expected<Unit> link_trainer(const std::vector<std::vector<char>>& objects,
 
   const std::string linked = scratch.path() + "/trainer";
   std::vector<std::string> arguments = {*linker, "-o", linked};
+  if (library != nullptr) {
+    Expected<Unit> added = add_library(*library, scratch.path(), output, arguments);
+    if (!added) return added.error();
+  }
   for (size_t i = 0; i < objects.size(); ++i) {
     std::string path = fmt::format("{}/{}.o", scratch.path(), i);
-    std::ofstream file(path, std::ios::binary);
-    file.write(objects[i].data(), static_cast<std::streamsize>(objects[i].size()));
-    file.close();
-    if (!file) return cannot_write(path, errno);
+    Expected<Unit> written = write_part(path, {objects[i].data(), objects[i].size()});
+    if (!written) return written.error();
     arguments.push_back(std::move(path));
   }
   // libc and libm stay shared: they belong to the system that the trainer runs on.
@@ -150,15 +192,24 @@ Expected<Unit> link_trainer(const std::vector<std::vector<char>>& objects,
     arguments.emplace_back(argument);
   }
   arguments.insert(arguments.end(), {*archive, "-l:libz.a", "-lm"});
-  const std::string messages = scratch.path() + "/messages";
-  if (run_quietly(arguments, messages) != 0) {
-    Result<std::string> said = read_text_file(messages);
-    return no_tool_chain(fmt::format("{} could not link the trainer:\n{}", runtime::quoted(*linker),
-                                     said ? *said : ""));
-  }
+  Expected<Unit> done = run_driver(arguments, scratch.path() + "/messages");
+  if (!done) return done.error();
   fs::rename(linked, output, problem);
   if (problem) return cannot_write(output, problem.value());
   return Unit{};
+}
+
+}  // namespace
+
+Expected<Unit> link_trainer(const std::vector<std::vector<char>>& objects,
+                            const std::string& output) {
+  return link(objects, nullptr, output);
+}
+
+Expected<Unit> link_library(const std::vector<std::vector<char>>& objects, const std::string& stub,
+                            const std::string& prefix, const std::string& output) {
+  const LibraryPart library = {stub, prefix};
+  return link(objects, &library, output);
 }
 
 }  // namespace fusegrad::driver

@@ -17,4 +17,10 @@ namespace fusegrad::driver {
 runtime::Expected<runtime::Unit> link_trainer(const std::vector<std::vector<char>>& objects,
                                               const std::string& output);
 
+/// The same for a shared library. `stub` is C text that is compiled into it; only names that begin
+/// with `prefix` can be seen from outside.
+runtime::Expected<runtime::Unit> link_library(const std::vector<std::vector<char>>& objects,
+                                              const std::string& stub, const std::string& prefix,
+                                              const std::string& output);
+
 }  // namespace fusegrad::driver

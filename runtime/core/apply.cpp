@@ -40,13 +40,8 @@ Expected<Trained> load_weights(const JobTable& job, const ApplyOptions& options)
   Expected<Unit> restored = restore_parameters(*weights, *trained.session);
   if (!restored) return restored.error();
   // Random numbers of an evaluation follow from the step after which it takes place.
-  if (const auto found = weights->metadata.find("step"); found != weights->metadata.end()) {
-    int64_t step = 0;
-    const std::string& text = found->second;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), step);
-    if (error == std::errc() && end == text.data() + text.size() && step >= 0) {
-      trained.session->set_steps_done(step);
-    }
+  if (const std::optional<int64_t> step = step_of(*weights)) {
+    trained.session->set_steps_done(*step);
   }
   return trained;
 }
@@ -70,34 +65,6 @@ std::string reader_for(std::string path) {
     if (path.ends_with(std::string(".") + name)) return name;
   }
   return "idx";
-}
-
-/// A column of an input that nothing of interest reads: a value that is in its range.
-Expected<Column> made_up_column(const InputEntry& input, int64_t records) {
-  Column column;
-  column.element = input.element;
-  column.shape = input.row_shape;
-  column.shape.insert(column.shape.begin(), records);
-  const std::optional<int64_t> bytes = tensor_bytes(column.element, column.shape);
-  std::optional<AlignedBytes> memory = bytes ? AlignedBytes::zeroed(*bytes) : std::nullopt;
-  if (!memory) {
-    return Failure{ExitCode::memory,
-                   fmt::format("no memory for {} records of input {}", records, quoted(input.name)),
-                   {}};
-  }
-  column.bytes = std::move(*memory);
-  if (!input.has_range || input.range_begin == 0) return column;
-  const int64_t elements = *bytes / element_size(input.element);
-  for (int64_t i = 0; i < elements; ++i) {
-    std::byte* place = column.bytes.data() + i * element_size(input.element);
-    if (input.element == ElementType::i32) {
-      const auto value = static_cast<int32_t>(input.range_begin);
-      std::memcpy(place, &value, sizeof value);
-    } else if (input.element == ElementType::u8) {
-      *place = static_cast<std::byte>(input.range_begin);
-    }
-  }
-  return column;
 }
 
 Expected<Column> read_input(const InputEntry& input, const std::string& path,
@@ -180,6 +147,43 @@ Expected<Split> read_inputs(const JobTable& job, const std::map<std::string, std
 }
 
 }  // namespace
+
+Expected<Column> made_up_column(const InputEntry& input, int64_t records) {
+  Column column;
+  column.element = input.element;
+  column.shape = input.row_shape;
+  column.shape.insert(column.shape.begin(), records);
+  const std::optional<int64_t> bytes = tensor_bytes(column.element, column.shape);
+  std::optional<AlignedBytes> memory = bytes ? AlignedBytes::zeroed(*bytes) : std::nullopt;
+  if (!memory) {
+    return Failure{ExitCode::memory,
+                   fmt::format("no memory for {} records of input {}", records, quoted(input.name)),
+                   {}};
+  }
+  column.bytes = std::move(*memory);
+  if (!input.has_range || input.range_begin == 0) return column;
+  const int64_t elements = *bytes / element_size(input.element);
+  for (int64_t i = 0; i < elements; ++i) {
+    std::byte* place = column.bytes.data() + i * element_size(input.element);
+    if (input.element == ElementType::i32) {
+      const auto value = static_cast<int32_t>(input.range_begin);
+      std::memcpy(place, &value, sizeof value);
+    } else if (input.element == ElementType::u8) {
+      *place = static_cast<std::byte>(input.range_begin);
+    }
+  }
+  return column;
+}
+
+std::optional<int64_t> step_of(const WeightsFile& file) {
+  const auto found = file.metadata.find("step");
+  if (found == file.metadata.end()) return std::nullopt;
+  const std::string& text = found->second;
+  int64_t step = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), step);
+  if (error != std::errc() || end != text.data() + text.size() || step < 0) return std::nullopt;
+  return step;
+}
 
 Expected<Evaluated> evaluate_weights(const JobTable& job, const std::string& split,
                                      const DataSearch& search, const ApplyOptions& options) {

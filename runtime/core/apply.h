@@ -4,12 +4,14 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "runtime/core/dataset.h"
 #include "runtime/core/error.h"
 #include "runtime/core/job_table.h"
+#include "runtime/core/safetensors.h"
 #include "runtime/core/session.h"
 
 namespace fusegrad::runtime {
@@ -56,5 +58,12 @@ Expected<std::vector<OutputValues>> predict(const JobTable& job,
 
 /// How many outputs predict() would give.
 size_t predicted_outputs(const JobTable& job);
+
+/// A column for an input that nothing of interest reads: one value of its range. Fails with
+/// ExitCode::memory.
+Expected<Column> made_up_column(const InputEntry& input, int64_t records);
+
+/// The steps after which a file of weights was written, if it says so.
+std::optional<int64_t> step_of(const WeightsFile& file);
 
 }  // namespace fusegrad::runtime

@@ -40,8 +40,9 @@ std::string sums_text(const PassSums& sums) {
 bool read_bits(std::string_view& text, double& value) {
   if (text.size() < 16) return false;
   uint64_t bits = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + 16, bits, 16);
-  if (error != std::errc() || end != text.data() + 16) return false;
+  const char* begin = text.data();
+  const auto [end, error] = std::from_chars(begin, begin + 16, bits, 16);
+  if (error != std::errc() || end != begin + 16) return false;
   value = std::bit_cast<double>(bits);
   text.remove_prefix(16);
   return true;

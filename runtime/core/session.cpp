@@ -70,10 +70,11 @@ PassResult Session::train_epoch(const Split& split, int64_t epoch, int64_t epoch
                 settings.batch, program->table->batch);
   const int64_t steps = steps_per_epoch(settings, split.samples);
   if (epoch_order_ == nullptr || epoch_of_order_ != epoch ||
-      epoch_order_->records != split.samples) {
+      epoch_order_->records != split.samples || epoch_order_->shuffled != settings.shuffle) {
     epoch_order_ =
         std::make_unique<RowOrder>(RowOrder::create(split.samples, settings.batch, steps));
     epoch_of_order_ = epoch;
+    epoch_order_->shuffled = settings.shuffle;
     std::vector<int32_t> rows(static_cast<size_t>(split.samples));
     if (settings.shuffle) {
       shuffled_rows(settings.seed, epoch, rows);

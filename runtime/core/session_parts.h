@@ -95,6 +95,7 @@ struct Session::RowOrder {
   int64_t steps = 0;
   int64_t samples = 0;  ///< those that are visited
   int64_t records = 0;  ///< of the split
+  bool shuffled = false;
 
   int32_t* list(int64_t step) { return reinterpret_cast<int32_t*>(lists.data()) + step * stride; }
   const int32_t* list(int64_t step) const { return const_cast<RowOrder*>(this)->list(step); }

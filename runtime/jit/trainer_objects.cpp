@@ -11,9 +11,9 @@
 
 namespace fusegrad::runtime {
 
-Result<std::vector<std::vector<char>>> build_trainer_objects(
-    const ir::LoopModule& module, const JobSettings& settings,
-    const std::vector<CodeVariant>& variants) {
+Result<TrainerObjects> build_trainer_objects(const ir::LoopModule& module,
+                                             const JobSettings& settings,
+                                             const std::vector<CodeVariant>& variants) {
   Result<const MachineCode*> machine = machine_code();
   if (!machine) return machine.error();
   ShippedJob job;
@@ -47,8 +47,8 @@ Result<std::vector<std::vector<char>>> build_trainer_objects(
     }
   }
   const std::string bytes = shipped_bytes(job);
-  objects.push_back((*machine)->data_object({"fusegrad_job", bytes, std::move(functions)}));
-  return objects;
+  objects.push_back((*machine)->data_object({job_symbol, bytes, std::move(functions)}));
+  return TrainerObjects{std::move(objects), std::move(job.table)};
 }
 
 }  // namespace fusegrad::runtime
