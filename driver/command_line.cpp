@@ -51,11 +51,12 @@ void add_model(CLI::App* command, ModelOptions& model) {
 
 /// An option that stands for a key of the train block.
 void add_setting(CLI::App* command, ModelOptions& model, const std::string& key,
-                 const std::string& type, const std::string& description) {
+                 const std::string& type, const std::string& description,
+                 const std::string& flag = "") {
   command
       ->add_option_function<std::string>(
-          "--" + key, [&model, key](const std::string& value) { model.settings[key] = value; },
-          description)
+          flag.empty() ? "--" + key : flag,
+          [&model, key](const std::string& value) { model.settings[key] = value; }, description)
       ->type_name(type);
 }
 
@@ -151,6 +152,8 @@ int run(int argument_count, const char* const* arguments) {
       ->type_name("DIR");
   add_training_settings(train_app, train_command.model, "passes over the training data",
                         "of shuffling and random numbers");
+  add_setting(train_app, train_command.model, "time_limit", "X",
+              "seconds of training after which it ends, at the end of a step", "--max-time");
   add_checkpoints(train_app, train_command.run.checkpoints);
   train_app->add_option("--threads", train_command.run.threads, "threads (default: all processors)")
       ->check(CLI::Range(1, 1024))

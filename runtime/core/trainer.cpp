@@ -80,6 +80,7 @@ int run_trainer(std::span<const char* const> arguments, std::string_view job,
   set_functions(table, functions.subspan(index * kernels, kernels));
 
   table.model_file = own_file(program);
+  table.settings.time_limit = options->max_time.value_or(table.settings.time_limit);
   options->run.checkpoints.command.assign(arguments.begin(), arguments.end());
   if (options->work != TrainerOptions::Work::train) {
     Expected<int> exit_code = options->work == TrainerOptions::Work::evaluate

@@ -37,6 +37,7 @@ constexpr Option known_options[] = {
     {"--epochs", "", "N", "passes over the training data"},
     {"--lr", "", "X", "the optimizer's `lr` argument"},
     {"--seed", "", "N", "of shuffling and random numbers"},
+    {"--max-time", "", "X", "seconds of training after which it ends, at the end of a step"},
     {"--threads", "", "N", "threads (default: all processors)"},
     {"--save", "", "FILE", "write the weights here at the end (safetensors)"},
     {"--checkpoint-dir", "", "DIR", "keep the last two checkpoints and the best one here"},
@@ -76,13 +77,13 @@ Expected<int64_t> number(std::string_view name, std::string_view text, int64_t l
   return value;
 }
 
-Expected<double> learning_rate(std::string_view text) {
+/// A number whose magnitude f32 can hold: beyond that it would be infinite for the optimizer.
+std::optional<double> real_number(std::string_view text) {
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  // Beyond what f32 holds it would be infinite for the optimizer.
-  const bool is_usable = std::abs(value) <= static_cast<double>(std::numeric_limits<float>::max());
-  if (error != std::errc() || end != text.data() + text.size() || !is_usable) {
-    return wrong_usage(fmt::format("--lr takes a number such as 0.01, not {}", quoted(text)));
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  if (!(std::abs(value) <= static_cast<double>(std::numeric_limits<float>::max()))) {
+    return std::nullopt;
   }
   return value;
 }
@@ -103,9 +104,17 @@ std::optional<Failure> set_option(const Option& option, std::string_view value,
   if (option.name == "--help") options.help = true;
   if (option.name == "--quiet") options.run.quiet = true;
   if (option.name == "--lr") {
-    Expected<double> read = learning_rate(value);
-    if (!read) return read.error();
-    options.run.learning_rate = *read;
+    options.run.learning_rate = real_number(value);
+    if (!options.run.learning_rate) {
+      return wrong_usage(fmt::format("--lr takes a number such as 0.01, not {}", quoted(value)));
+    }
+  }
+  if (option.name == "--max-time") {
+    options.max_time = real_number(value);
+    if (!options.max_time || *options.max_time <= 0) {
+      return wrong_usage(
+          fmt::format("--max-time takes seconds such as 3600, not {}", quoted(value)));
+    }
   }
   if (option.name == "--data") return set_path(options.run.data_dir);
   if (option.name == "--save") return set_path(options.run.save_path);

@@ -21,6 +21,7 @@ struct TrainerOptions {
   Work work = Work::train;
   RunOptions run;
   ApplyRun apply;
+  std::optional<double> max_time;  ///< --max-time, in seconds
   bool help = false;
 };
 

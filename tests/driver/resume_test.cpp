@@ -490,6 +490,32 @@ TEST_F(Resume, ADamagedCheckpointIsNamedAndTheOneBeforeTaken) {
   EXPECT_TRUE(read_file(folder + "/w") == weights);
 }
 
+TEST_F(Resume, ATimeLimitEndsARunThatCanGoOn) {
+  std::string weights;
+  uninterrupted(weights);
+  for (const bool is_tool : {false, true}) {
+    start_afresh();
+    const std::vector<std::string> limited = {"--checkpoint-dir", run_folder, "--max-time=1e-9"};
+    ToolRun run = is_tool ? tool(limited) : ship(limited);
+    ASSERT_EQ(run.exit_code, 0) << run.errors;
+    EXPECT_THAT(run.errors, HasSubstr("the time limit of 1e-09 s ends training in epoch 1"));
+    auto found = runtime::find_checkpoint(run_folder);
+    ASSERT_TRUE(found);
+    EXPECT_LE(found->checkpoint.state.step, 2);
+    EXPECT_GT(found->checkpoint.state.seconds, 0);
+    // What was trained counts; with the same limit there is nothing left.
+    run = ship({"--resume", run_folder, "--max-time=1e-9"});
+    EXPECT_EQ(run.exit_code, 0);
+    EXPECT_EQ(run.output, "");
+    run = ship({"--resume", run_folder, "--max-time", "1000", "--save", folder + "/w"});
+    ASSERT_EQ(run.exit_code, 0) << run.errors;
+    EXPECT_TRUE(read_file(folder + "/w") == weights);
+  }
+  for (const char* wrong : {"0", "-1", "x", ""}) {
+    EXPECT_EQ(ship({"--max-time", wrong}).exit_code, 2);
+  }
+}
+
 TEST_F(Resume, AFinishedRunHasNothingToDoAndCanBeGivenMore) {
   std::string weights;
   uninterrupted(weights);
