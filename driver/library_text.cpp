@@ -46,7 +46,7 @@ const char* c_type(ElementType element) {
 }
 
 /// "u8[n, 28, 28]"; the first extent is `per_row` times n.
-std::string shape_text(ElementType element, int64_t per_row, std::vector<int64_t> rest) {
+std::string shape_text(ElementType element, int64_t per_row, const std::vector<int64_t>& rest) {
   std::string text = fmt::format("{}[{}", runtime::element_name(element),
                                  per_row == 1 ? "n" : fmt::format("{} * n", per_row));
   for (const int64_t extent : rest) text += fmt::format(", {}", extent);

@@ -397,7 +397,7 @@ TEST_F(Resume, MistakesAreExplained) {
   EXPECT_THAT(run.errors, HasSubstr("its batch is 8, not 9"));
   const std::string other = make_folder("other");
   std::string table = read_file(shared_folder() + "/table.csv");
-  table.replace(table.find("\n") + 1, 2, "11");
+  table.replace(table.find('\n') + 1, 2, "11");
   write_file(other + "/table.csv", table);
   run = run_program(trainer(), {"--resume", run_folder, "--epochs", "2", "--data", other});
   EXPECT_EQ(run.exit_code, 7);
