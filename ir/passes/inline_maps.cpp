@@ -212,7 +212,9 @@ bool inline_maps(TensorProgram& program, RuleCounts* counts) {
         if (node->op != Op::read || node->name != map.name) return node;
         std::map<std::string, ExprRef> replacement;
         for (size_t d = 0; d < node->index_count(); ++d) {
-          replacement[map.indices[d].name] = node->operands[d];
+          // The test of a guarded read is in normal form; the index that it speaks of must be, too.
+          replacement[map.indices[d].name] =
+              node->has_else ? fold(node->operands[d], ranges) : node->operands[d];
         }
         ExprRef body = substitute(map.value, replacement);
         if (!node->has_else) return body;
