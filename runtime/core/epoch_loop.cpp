@@ -305,12 +305,14 @@ std::optional<Failure> EpochLoop::finish() {
     if (auto failure = save_checkpoint(true)) return failure;
   }
   const TrainSettings& settings = job_.settings;
+  int64_t step_of_weights = state_.step;
   if (is_stopped()) {
     say_how_to_go_on();
   } else {
     const int64_t last_epoch = state_.sums.steps > 0 ? state_.epoch : state_.epoch - 1;
     if (settings.patience > 0 && best_.epoch() != 0 && best_.epoch() != last_epoch) {
       best_.restore(session_);
+      step_of_weights = best_.epoch() * steps_of_epoch();
       report_.message(fmt::format("the weights are those of epoch {}, which had the lowest loss",
                                   best_.epoch()));
     }
@@ -321,7 +323,7 @@ std::optional<Failure> EpochLoop::finish() {
   // Also after a signal: the step it met is complete, and hours of work are not to be lost.
   if (options_.save_path.empty()) return std::nullopt;
   Metadata metadata = options_.metadata;
-  metadata.emplace("step", fmt::format("{}", state_.step));
+  metadata.emplace("step", fmt::format("{}", step_of_weights));
   Expected<Unit> saved = write_safetensors(options_.save_path, parameters_of(session_), metadata);
   if (!saved) return saved.error();
   return std::nullopt;
