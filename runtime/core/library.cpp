@@ -18,17 +18,17 @@
 #include "runtime/core/shipped_job.h"
 #include "runtime/core/trainer.h"
 
-using namespace fusegrad::runtime;
-
 struct fusegrad_library {
-  JobTable job;
-  std::unique_ptr<ThreadTeam> team;
-  std::unique_ptr<Session> session;
+  fusegrad::runtime::JobTable job;
+  std::unique_ptr<fusegrad::runtime::ThreadTeam> team;
+  std::unique_ptr<fusegrad::runtime::Session> session;
   int64_t epoch = 1;
   int64_t total_steps = 0;  ///< 0: as many as the model's epochs have
   std::string error;
 };
 
+// Functions with C linkage are those of the header in whatever namespace they stand.
+namespace fusegrad::runtime {
 namespace {
 
 std::string& create_error() {
@@ -294,3 +294,5 @@ int fusegrad_library_predict(fusegrad_library* library, const void* const* input
   });
 }
 }
+
+}  // namespace fusegrad::runtime
