@@ -32,7 +32,7 @@ namespace fusegrad::driver {
 namespace {
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr size_t mutants = 600;
+constexpr size_t mutants = 200;
 #else
 constexpr size_t mutants = 6'000;
 #endif
