@@ -305,7 +305,7 @@ TEST(Solver, RandomMapsAgainstEnumeration) {
     }
     summed += gather && !gather->binders.empty() ? 1 : 0;
   }
-  EXPECT_GT(summed, 500);
+  EXPECT_GT(summed, test::repeats(500));
 }
 
 }  // namespace
