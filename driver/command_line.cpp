@@ -11,6 +11,7 @@
 
 #include "driver/commands.h"
 #include "runtime/core/exit_codes.h"
+#include "runtime/core/thread_team.h"
 #include "runtime/core/version.h"
 
 namespace fusegrad::driver {
@@ -58,6 +59,17 @@ void add_setting(CLI::App* command, ModelOptions& model, const std::string& key,
           flag.empty() ? "--" + key : flag,
           [&model, key](const std::string& value) { model.settings[key] = value; }, description)
       ->type_name(type);
+}
+
+void add_data_folder(CLI::App* command, std::string& folder) {
+  command->add_option("--data", folder, "first folder in which data files are looked for")
+      ->type_name("DIR");
+}
+
+void add_threads(CLI::App* command, int& threads) {
+  command->add_option("--threads", threads, "threads (default: all processors)")
+      ->check(CLI::Range(1, runtime::ThreadTeam::largest_thread_count))
+      ->type_name("N");
 }
 
 /// The settings that `train` and `build` both have.
@@ -129,9 +141,7 @@ void add_apply(CLI::App* command, ApplyCommand& target) {
   add_setting(command, target.model, "batch", "N", "rows of a batch");
   add_assignments(command, "--set", target.model.settings, "any key of the train block");
   add_setting(command, target.model, "train", "NAME", train_block_text);
-  command->add_option("--threads", target.run.threads, "threads (default: all processors)")
-      ->check(CLI::Range(1, 1024))
-      ->type_name("N");
+  add_threads(command, target.run.threads);
 }
 
 }  // namespace
@@ -146,18 +156,13 @@ int run(int argument_count, const char* const* arguments) {
   TrainCommand train_command;
   CLI::App* train_app = app.add_subcommand("train", "compile and train");
   add_model(train_app, train_command.model);
-  train_app
-      ->add_option("--data", train_command.run.data_dir,
-                   "first folder in which data files are looked for")
-      ->type_name("DIR");
+  add_data_folder(train_app, train_command.run.data_dir);
   add_training_settings(train_app, train_command.model, "passes over the training data",
                         "of shuffling and random numbers");
   add_setting(train_app, train_command.model, "time_limit", "X",
               "seconds of training after which it ends, at the end of a step", "--max-time");
   add_checkpoints(train_app, train_command.run.checkpoints);
-  train_app->add_option("--threads", train_command.run.threads, "threads (default: all processors)")
-      ->check(CLI::Range(1, 1024))
-      ->type_name("N");
+  add_threads(train_app, train_command.run.threads);
   train_app
       ->add_option("--save", train_command.run.save_path,
                    "write the parameters here at the end (safetensors)")
@@ -200,10 +205,7 @@ int run(int argument_count, const char* const* arguments) {
   ApplyCommand eval_command;
   CLI::App* eval_app = app.add_subcommand("eval", "loss and metrics of weights on a split");
   add_apply(eval_app, eval_command);
-  eval_app
-      ->add_option("--data", eval_command.run.data_dir,
-                   "first folder in which data files are looked for")
-      ->type_name("DIR");
+  add_data_folder(eval_app, eval_command.run.data_dir);
   eval_app
       ->add_option("--split", eval_command.run.split,
                    "which split (default: the one that training validates on)")

@@ -53,13 +53,6 @@ std::string shape_text(ElementType element, int64_t per_row, const std::vector<i
   return text + "]";
 }
 
-const runtime::ProgramTable* find_program(const runtime::JobTable& table, std::string_view name) {
-  for (const runtime::ProgramTable& program : table.programs) {
-    if (program.name == name) return &program;
-  }
-  return nullptr;
-}
-
 /// Fields of a struct: no two with the same name.
 class Fields {
  public:
@@ -131,10 +124,10 @@ struct Output {
 
 std::vector<Output> outputs_of(const runtime::JobTable& table) {
   std::vector<Output> outputs;
-  const runtime::ProgramTable* eval = find_program(table, "eval");
+  const runtime::ProgramTable* eval = table.find_program("eval");
   if (eval == nullptr) return outputs;
   for (const runtime::ResultEntry& result : eval->results) {
-    if (result.kind != runtime::ResultKind::output || result.per_row == 0) continue;
+    if (!result.is_for_rows()) continue;
     const runtime::BufferEntry& buffer = eval->buffers[static_cast<size_t>(result.buffer)];
     const std::vector<int64_t>& shape = buffer.layout.shape;
     outputs.push_back(
@@ -147,7 +140,7 @@ std::vector<Output> outputs_of(const runtime::JobTable& table) {
 std::vector<std::string> metrics_of(const runtime::JobTable& table) {
   std::vector<std::string> labels;
   for (const char* name : {"eval", "eval.metrics"}) {
-    const runtime::ProgramTable* program = find_program(table, name);
+    const runtime::ProgramTable* program = table.find_program(name);
     if (program == nullptr) continue;
     for (const runtime::ResultEntry& result : program->results) {
       if (result.kind == runtime::ResultKind::metric) labels.push_back(result.label);

@@ -4,7 +4,6 @@
 #include "runtime/core/apply.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cstring>
 
 #include "runtime/core/exit_codes.h"
@@ -14,49 +13,26 @@
 #include "runtime/core/readers.h"
 #include "runtime/core/report.h"
 #include "runtime/core/safetensors.h"
+#include "runtime/core/text_values.h"
 
 namespace fusegrad::runtime {
 
 namespace {
 
-/// A session with a file's weights. The team outlives it.
-struct Trained {
-  std::unique_ptr<ThreadTeam> team;
-  std::unique_ptr<Session> session;
-};
-
-Expected<Trained> load_weights(const JobTable& job, const ApplyOptions& options) {
+/// A session with a file's weights.
+Expected<OpenSession> load_weights(const JobTable& job, const ApplyOptions& options) {
   // The file first: it is where most mistakes are.
   Expected<WeightsFile> weights = read_safetensors(options.weights);
   if (!weights) return weights.error();
-  Trained trained;
-  Expected<std::unique_ptr<ThreadTeam>> team =
-      ThreadTeam::start(options.threads == 0 ? usable_cores() : options.threads);
-  if (!team) return team.error();
-  trained.team = std::move(*team);
-  Expected<std::unique_ptr<Session>> session = Session::create(job, *trained.team);
-  if (!session) return session.error();
-  trained.session = std::move(*session);
-  Expected<Unit> restored = restore_parameters(*weights, *trained.session);
+  Expected<OpenSession> trained = open_session(job, options.threads);
+  if (!trained) return trained.error();
+  Expected<Unit> restored = restore_parameters(*weights, *trained->session);
   if (!restored) return restored.error();
   // Random numbers of an evaluation follow from the step after which it takes place.
   if (const std::optional<int64_t> step = step_of(*weights)) {
-    trained.session->set_steps_done(*step);
+    trained->session->set_steps_done(*step);
   }
   return trained;
-}
-
-int signal_of(const ApplyOptions& options) {
-  return options.limits.stop == nullptr ? 0 : options.limits.stop->load(std::memory_order_relaxed);
-}
-
-Failure interrupted_by(int signal_number) {
-  return {ExitCode::interrupted_by(signal_number), "interrupted", {}};
-}
-
-Failure failure_of(const DataFailure& failure, const ApplyOptions& options) {
-  if (failure.kind == DataFailureKind::interrupted) return interrupted_by(signal_of(options));
-  return to_failure(failure);
 }
 
 std::string reader_for(std::string path) {
@@ -70,12 +46,13 @@ std::string reader_for(std::string path) {
 Expected<Column> read_input(const InputEntry& input, const std::string& path,
                             const ApplyOptions& options) {
   Expected<InputFile, DataFailure> file = open_input(path);
-  if (!file) return failure_of(file.error(), options);
+  if (!file) return to_failure(file.error(), options.limits);
   const Reader* reader = find_reader(reader_for(path));
   RUNTIME_CHECK(reader != nullptr, "no reader for {}", path);
   Expected<Column, DataFailure> column = reader->read({*file, input, {}, options.limits});
-  if (!column) return failure_of(column.error(), options);
-  if (auto failure = check_column(input, *column, "", path)) return failure_of(*failure, options);
+  if (!column) return to_failure(column.error(), options.limits);
+  if (auto failure = check_column(input, *column, "", path))
+    return to_failure(*failure, options.limits);
   return std::move(*column);
 }
 
@@ -148,23 +125,30 @@ Expected<Split> read_inputs(const JobTable& job, const std::map<std::string, std
 
 }  // namespace
 
-Expected<Column> made_up_column(const InputEntry& input, int64_t records) {
+Expected<Column> unwritten_column(const InputEntry& input, int64_t records) {
   Column column;
   column.element = input.element;
   column.shape = input.row_shape;
   column.shape.insert(column.shape.begin(), records);
   const std::optional<int64_t> bytes = tensor_bytes(column.element, column.shape);
-  std::optional<AlignedBytes> memory = bytes ? AlignedBytes::zeroed(*bytes) : std::nullopt;
+  std::optional<AlignedBytes> memory = bytes ? AlignedBytes::unwritten(*bytes) : std::nullopt;
   if (!memory) {
     return Failure{ExitCode::memory,
                    fmt::format("no memory for {} records of input {}", records, quoted(input.name)),
                    {}};
   }
   column.bytes = std::move(*memory);
+  return column;
+}
+
+Expected<Column> made_up_column(const InputEntry& input, int64_t records) {
+  Expected<Column> column = unwritten_column(input, records);
+  if (!column) return column.error();
+  std::memset(column->bytes.data(), 0, static_cast<size_t>(column->bytes.size()));
   if (!input.has_range || input.range_begin == 0) return column;
-  const int64_t elements = *bytes / element_size(input.element);
+  const int64_t elements = column->bytes.size() / element_size(input.element);
   for (int64_t i = 0; i < elements; ++i) {
-    std::byte* place = column.bytes.data() + i * element_size(input.element);
+    std::byte* place = column->bytes.data() + i * element_size(input.element);
     if (input.element == ElementType::i32) {
       const auto value = static_cast<int32_t>(input.range_begin);
       std::memcpy(place, &value, sizeof value);
@@ -178,11 +162,8 @@ Expected<Column> made_up_column(const InputEntry& input, int64_t records) {
 std::optional<int64_t> step_of(const WeightsFile& file) {
   const auto found = file.metadata.find("step");
   if (found == file.metadata.end()) return std::nullopt;
-  const std::string& text = found->second;
-  int64_t step = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), step);
-  if (error != std::errc() || end != text.data() + text.size() || step < 0) return std::nullopt;
-  return step;
+  const std::optional<int64_t> step = whole_number(found->second);
+  return step && *step >= 0 ? step : std::nullopt;
 }
 
 Expected<Evaluated> evaluate_weights(const JobTable& job, const std::string& split,
@@ -200,16 +181,16 @@ Expected<Evaluated> evaluate_weights(const JobTable& job, const std::string& spl
                                fmt::join(splits, ", ")),
                    {}};
   }
-  Expected<Trained> trained = load_weights(job, options);
+  Expected<OpenSession> trained = load_weights(job, options);
   if (!trained) return trained.error();
   Expected<Dataset, DataFailure> dataset =
-      load_dataset(job.inputs, job.data, {evaluated.split}, search,
-                   options.threads == 0 ? usable_cores() : options.threads, options.limits);
-  if (!dataset) return failure_of(dataset.error(), options);
+      load_dataset(job.inputs, job.data, {evaluated.split}, search, chosen_threads(options.threads),
+                   options.limits);
+  if (!dataset) return to_failure(dataset.error(), options.limits);
   PassControls controls;
   controls.stop = options.limits.stop;
   evaluated.result = trained->session->evaluate(*dataset->find(evaluated.split), 1, controls);
-  if (evaluated.result.interrupted) return interrupted_by(signal_of(options));
+  if (evaluated.result.interrupted) return interrupted_failure(options.limits);
   if (const auto& bad = evaluated.result.non_finite) {
     return Failure{ExitCode::numbers,
                    fmt::format("the loss on split {} is {}", quoted(evaluated.split), bad->value),
@@ -238,14 +219,11 @@ std::string evaluation_line(const Evaluated& evaluated) {
 }
 
 size_t predicted_outputs(const JobTable& job) {
-  size_t count = 0;
-  for (const ProgramTable& program : job.programs) {
-    if (program.name != "eval") continue;
-    for (const ResultEntry& result : program.results) {
-      if (result.kind == ResultKind::output && result.per_row != 0) ++count;
-    }
-  }
-  return count;
+  const ProgramTable* eval = job.find_program("eval");
+  if (eval == nullptr) return 0;
+  return static_cast<size_t>(
+      std::count_if(eval->results.begin(), eval->results.end(),
+                    [](const ResultEntry& result) { return result.is_for_rows(); }));
 }
 
 Expected<std::vector<OutputValues>> predict(const JobTable& job,
@@ -255,7 +233,7 @@ Expected<std::vector<OutputValues>> predict(const JobTable& job,
     return Failure{ExitCode::usage, "the model has no `output` with a row for each example", {}};
   }
   if (auto failure = check_names(job, inputs)) return *failure;
-  Expected<Trained> trained = load_weights(job, options);
+  Expected<OpenSession> trained = load_weights(job, options);
   if (!trained) return trained.error();
   Expected<Split> split = read_inputs(job, inputs, options);
   if (!split) return split.error();
@@ -264,7 +242,7 @@ Expected<std::vector<OutputValues>> predict(const JobTable& job,
   controls.stop = options.limits.stop;
   controls.outputs = &outputs;
   const PassResult result = trained->session->evaluate(*split, 1, controls);
-  if (result.interrupted) return interrupted_by(signal_of(options));
+  if (result.interrupted) return interrupted_failure(options.limits);
   return outputs;
 }
 

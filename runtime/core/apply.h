@@ -59,6 +59,9 @@ Expected<std::vector<OutputValues>> predict(const JobTable& job,
 /// How many outputs predict() would give.
 size_t predicted_outputs(const JobTable& job);
 
+/// Memory for records of an input. Fails with ExitCode::memory.
+Expected<Column> unwritten_column(const InputEntry& input, int64_t records);
+
 /// A column for an input that nothing of interest reads: one value of its range. Fails with
 /// ExitCode::memory.
 Expected<Column> made_up_column(const InputEntry& input, int64_t records);

@@ -13,6 +13,7 @@
 #include "runtime/core/output_file.h"
 #include "runtime/core/readers.h"
 #include "runtime/core/signals.h"
+#include "runtime/core/text_values.h"
 
 namespace fusegrad::runtime {
 
@@ -30,16 +31,18 @@ void warn_about_scale(const JobTable& job, const ApplyRun& run) {
   }
 }
 
+ApplyOptions options_of(const ApplyRun& run, const StopOnSignal& signals) {
+  ApplyOptions options;
+  options.weights = run.weights;
+  options.threads = run.threads;
+  options.limits.stop = &signals.stop();
+  return options;
+}
+
 }  // namespace
 
 Expected<Unit> add_input(std::string_view assignment, std::map<std::string, std::string>& inputs) {
-  const size_t equals = assignment.find('=');
-  if (equals == 0 || equals == std::string_view::npos || equals + 1 == assignment.size()) {
-    return Failure{
-        ExitCode::usage, fmt::format("--input takes NAME=FILE, not {}", quoted(assignment)), {}};
-  }
-  inputs[std::string(assignment.substr(0, equals))] = assignment.substr(equals + 1);
-  return Unit{};
+  return add_assignment("--input", "NAME=FILE", assignment, inputs);
 }
 
 DataSearch search_for(const JobTable& job, const std::string& data_dir) {
@@ -53,10 +56,7 @@ DataSearch search_for(const JobTable& job, const std::string& data_dir) {
 Expected<int> run_evaluation(const JobTable& job, const ApplyRun& run) {
   const IgnoredSignal no_pipe_signal(SIGPIPE);
   const StopOnSignal signals;
-  ApplyOptions options;
-  options.weights = run.weights;
-  options.threads = run.threads;
-  options.limits.stop = &signals.stop();
+  const ApplyOptions options = options_of(run, signals);
   Expected<Evaluated> evaluated =
       evaluate_weights(job, run.split, search_for(job, run.data_dir), options);
   if (!evaluated) return evaluated.error();
@@ -83,10 +83,7 @@ Expected<int> run_prediction(const JobTable& job, const ApplyRun& run) {
                                quoted(path)),
                    {}};
   }
-  ApplyOptions options;
-  options.weights = run.weights;
-  options.threads = run.threads;
-  options.limits.stop = &signals.stop();
+  const ApplyOptions options = options_of(run, signals);
   Expected<std::vector<OutputValues>> outputs = predict(job, run.inputs, options);
   if (!outputs) return outputs.error();
   warn_about_scale(job, run);

@@ -11,6 +11,7 @@
 
 #include "runtime/core/exit_codes.h"
 #include "runtime/core/tensor_differences.h"
+#include "runtime/core/text_values.h"
 #include "runtime/core/version.h"
 
 namespace fusegrad::runtime {
@@ -85,14 +86,12 @@ class Fields {
   }
   int64_t number(const char* key, int64_t least, int64_t largest = most) {
     const std::string value = text(key);
-    int64_t number = 0;
-    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
-    const bool is_whole = error == std::errc() && end == value.data() + value.size();
-    if (!is_whole || number < least || number > largest) {
+    const std::optional<int64_t> number = whole_number(value);
+    if (!number || *number < least || *number > largest) {
       fail(fmt::format("{} is {}, not a number from {} to {}", key, quoted(value), least, largest));
       return least;
     }
-    return number;
+    return *number;
   }
   bool flag(const char* key) { return number(key, 0, 1) == 1; }
   double real(const char* key) {
@@ -152,15 +151,13 @@ Expected<Unit> write_checkpoint(const std::string& path, const JobTable& job,
   }
   const std::vector<NamedBuffer> buffers = session.run_buffers();
   std::vector<NamedTensor> tensors;
-  for (const NamedBuffer& buffer : buffers) {
-    tensors.push_back({buffer.name, buffer.element, buffer.layout.shape, natural_elements(buffer)});
-  }
+  for (const NamedBuffer& buffer : buffers) tensors.push_back(tensor_of(buffer));
   for (size_t i = 0; i < best.kept().size(); ++i) {
     NamedBuffer kept = buffers[i];
     // It is only read.
     kept.data = const_cast<std::byte*>(best.kept()[i].data());
-    tensors.push_back({std::string(best_prefix) + kept.name, kept.element, kept.layout.shape,
-                       natural_elements(kept)});
+    kept.name = std::string(best_prefix) + kept.name;
+    tensors.push_back(tensor_of(kept));
   }
   const TrainSettings& settings = job.settings;
   const auto text = [](int64_t number) { return fmt::format("{}", number); };

@@ -11,11 +11,11 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <memory>
 
 #include "runtime/core/exit_codes.h"
 #include "runtime/core/replace_file.h"
+#include "runtime/core/text_values.h"
 
 namespace fusegrad::runtime {
 
@@ -33,15 +33,12 @@ std::string best_file(const std::string& folder) {
 }
 
 /// The steps in a name that step_file() makes.
-std::optional<int64_t> step_of(std::string_view name) {
+std::optional<int64_t> step_in(std::string_view name) {
   if (!name.starts_with(prefix) || !name.ends_with(suffix)) return std::nullopt;
   name.remove_prefix(prefix.size());
   name.remove_suffix(suffix.size());
-  int64_t step = 0;
-  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), step);
-  if (error != std::errc() || end != name.data() + name.size() || step < 0) return std::nullopt;
-  if (name.size() < 8) return std::nullopt;
-  return step;
+  const std::optional<int64_t> step = whole_number(name);
+  return step && *step >= 0 && name.size() >= 8 ? step : std::nullopt;
 }
 
 struct FolderFile {
@@ -60,7 +57,7 @@ Expected<std::vector<FolderFile>> step_files(const std::string& folder) {
   }
   std::vector<FolderFile> files;
   while (const dirent* entry = readdir(open.get())) {
-    if (const std::optional<int64_t> step = step_of(entry->d_name)) {
+    if (const std::optional<int64_t> step = step_in(entry->d_name)) {
       files.push_back({*step, folder + "/" + entry->d_name});
     }
   }

@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstring>
 
+#include "runtime/core/exit_codes.h"
 #include "runtime/core/file.h"
 
 namespace fusegrad::runtime {
@@ -55,6 +56,15 @@ DataFailure no_memory_for(const std::string& path, int64_t size) {
 
 DataFailure interrupted(const std::string& path) {
   return data_failure(DataFailureKind::interrupted, path, "interrupted");
+}
+
+Failure interrupted_failure(const ReadLimits& limits) {
+  return {ExitCode::interrupted_by(limits.signal()), "interrupted", {}};
+}
+
+Failure to_failure(DataFailure failure, const ReadLimits& limits) {
+  if (failure.kind == DataFailureKind::interrupted) return interrupted_failure(limits);
+  return to_failure(std::move(failure));
 }
 
 DataFailure too_large(const std::string& path, const std::string& place, const std::string& type,

@@ -20,7 +20,9 @@ struct ReadLimits {
   int64_t largest_bytes = int64_t{16} << 30;  ///< of the elements, and of a text that is unpacked
   const StopSignal* stop = nullptr;           ///< polled while reading
 
-  bool stopped() const { return stop != nullptr && stop->load(std::memory_order_relaxed) != 0; }
+  /// The signal that asks to stop; 0: none does.
+  int signal() const { return stop == nullptr ? 0 : stop->load(std::memory_order_relaxed); }
+  bool stopped() const { return signal() != 0; }
 };
 
 /// A file's elements in their own type, in this machine's byte order, row-major.
@@ -41,6 +43,10 @@ std::string type_text(ElementType element, const std::vector<int64_t>& shape);
 /// Bytes of a tensor: 0 when a size is 0, whatever the others; nothing when a size is negative or
 /// the product does not fit 63 bits.
 std::optional<int64_t> tensor_bytes(ElementType element, const std::vector<int64_t>& shape);
+
+/// Loading ended because of the signal that the limits have; or any other reason.
+Failure to_failure(DataFailure failure, const ReadLimits& limits);
+Failure interrupted_failure(const ReadLimits& limits);
 
 /// The failures that all readers share. `place` begins the message: "`file`, byte 12".
 DataFailure data_failure(DataFailureKind kind, const std::string& path, std::string message);

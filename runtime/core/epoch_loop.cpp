@@ -4,7 +4,6 @@
 #include "runtime/core/epoch_loop.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "runtime/core/exit_codes.h"
 
@@ -65,21 +64,6 @@ std::string resume_command(const std::vector<std::string>& command, const std::s
   return text + "--resume " + shell_word(folder);
 }
 
-/// Writes a learning rate over the one that is in force.
-std::optional<Failure> set_learning_rate(const JobTable& job, const Session& session, double rate) {
-  if (job.settings.learning_rate) {
-    for (const NamedBuffer& state : session.buffers(BufferKind::state)) {
-      if (state.name != job.settings.learning_rate->state) continue;
-      RUNTIME_CHECK(state.element == ElementType::f64 && state.layout.natural_elements() == 1,
-                    "{} is no number", state.name);
-      std::memcpy(state.data, &rate, sizeof rate);
-      return std::nullopt;
-    }
-  }
-  return Failure{
-      ExitCode::usage, "the learning rate cannot be set: no program reads one from a setting", {}};
-}
-
 }  // namespace
 
 EpochLoop::EpochLoop(const JobTable& job, const Dataset& dataset, const TrainOptions& options,
@@ -95,11 +79,6 @@ EpochLoop::EpochLoop(const JobTable& job, const Dataset& dataset, const TrainOpt
       train_split_(*dataset.find("train")),
       best_(job.settings.patience > 0) {
   if (session.has_program("eval")) validation_ = dataset.find(validation_split(job.data));
-}
-
-bool EpochLoop::is_stopped() const {
-  return options_.limits.stop != nullptr &&
-         options_.limits.stop->load(std::memory_order_relaxed) != 0;
 }
 
 double EpochLoop::seconds_so_far() const { return seconds_before_ + seconds_since(start_); }
@@ -140,8 +119,10 @@ std::optional<Failure> EpochLoop::begin() {
     if (!taken) return taken.error();
     report_.message(*taken);
   }
-  if (options_.learning_rate) {
-    if (auto failure = set_learning_rate(job_, session_, *options_.learning_rate)) return failure;
+  if (options_.learning_rate && !session_.set_learning_rate(*options_.learning_rate)) {
+    return Failure{ExitCode::usage,
+                   "the learning rate cannot be set: no program reads one from a setting",
+                   {}};
   }
   const double limit = job_.settings.time_limit;
   // A limit beyond a hundred years is none.
@@ -200,7 +181,7 @@ std::optional<Failure> EpochLoop::training_pass(PassResult& trained) {
     if (trained.non_finite) return non_finite_failure(*trained.non_finite, false);
     if (!trained.paused) return std::nullopt;
     if (auto failure = save_checkpoint(false)) return failure;
-    if (is_stopped()) {
+    if (options_.limits.stopped()) {
       trained.interrupted = true;
       return std::nullopt;
     }
@@ -265,14 +246,14 @@ std::optional<Failure> EpochLoop::one_epoch(Next& next) {
     }
     next = Next::end;
   }
-  if (is_stopped()) next = Next::end;
+  if (options_.limits.stopped()) next = Next::end;
   return std::nullopt;
 }
 
 std::optional<Failure> EpochLoop::judge(const EpochRecord& record, bool is_judged, Next& next) {
   const TrainSettings& settings = job_.settings;
   const bool validated = validation_ != nullptr;
-  if (is_stopped() || !is_judged) return std::nullopt;
+  if (options_.limits.stopped() || !is_judged) return std::nullopt;
   if (settings.target) {
     const std::optional<double> value = value_of(record, settings.target->metric, validated);
     RUNTIME_CHECK(value, "nothing measures {}", settings.target->metric);
@@ -306,7 +287,7 @@ std::optional<Failure> EpochLoop::finish() {
   }
   const TrainSettings& settings = job_.settings;
   int64_t step_of_weights = state_.step;
-  if (is_stopped()) {
+  if (options_.limits.stopped()) {
     say_how_to_go_on();
   } else {
     const int64_t last_epoch = state_.sums.steps > 0 ? state_.epoch : state_.epoch - 1;

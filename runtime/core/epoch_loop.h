@@ -39,7 +39,6 @@ class EpochLoop {
   std::optional<Failure> save_best();
   void say_how_to_go_on();
   double seconds_so_far() const;
-  bool is_stopped() const;
   int64_t steps_of_epoch() const;
 
   const JobTable& job_;

@@ -14,6 +14,7 @@
 #include "runtime/core/nearest.h"
 #include "runtime/core/safetensors.h"
 #include "runtime/core/tensor_differences.h"
+#include "runtime/core/text_values.h"
 
 namespace fusegrad::runtime {
 
@@ -46,13 +47,7 @@ std::string list_of(const std::vector<std::string>& names) {
 }  // namespace
 
 Expected<Unit> add_rename(std::string_view assignment, Renames& renames) {
-  const size_t equals = assignment.find('=');
-  if (equals == 0 || equals == std::string_view::npos || equals + 1 == assignment.size()) {
-    return Failure{
-        ExitCode::usage, fmt::format("--rename takes OLD=NEW, not {}", quoted(assignment)), {}};
-  }
-  renames[std::string(assignment.substr(0, equals))] = assignment.substr(equals + 1);
-  return Unit{};
+  return add_assignment("--rename", "OLD=NEW", assignment, renames);
 }
 
 Expected<std::string> init_from(const std::string& path, const Renames& renames,

@@ -111,6 +111,13 @@ bool Target::holds(double value) const {
   return false;
 }
 
+const ProgramTable* JobTable::find_program(std::string_view name) const {
+  for (const ProgramTable& program : programs) {
+    if (program.name == name) return &program;
+  }
+  return nullptr;
+}
+
 int64_t KernelEntry::task_count(int64_t rows) const {
   int64_t count = 1;
   for (const TaskDimension& dimension : tasks) {

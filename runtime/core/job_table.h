@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -110,6 +111,9 @@ struct ResultEntry {
   /// Of an output: its first extent is so many times the rows of the batch; 0: it has none like
   /// that.
   int64_t per_row = 0;
+
+  /// An output with rows for each row of the batch: what predicting gives.
+  bool is_for_rows() const { return kind == ResultKind::output && per_row != 0; }
 };
 
 struct ProgramTable {
@@ -192,6 +196,9 @@ struct JobTable {
   std::vector<InputEntry> inputs;
   std::vector<DataEntry> data;
   TrainSettings settings;
+
+  /// Null if there is none.
+  const ProgramTable* find_program(std::string_view name) const;
 };
 
 }  // namespace fusegrad::runtime

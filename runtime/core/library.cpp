@@ -20,8 +20,7 @@
 
 struct fusegrad_library {
   fusegrad::runtime::JobTable job;
-  std::unique_ptr<fusegrad::runtime::ThreadTeam> team;
-  std::unique_ptr<fusegrad::runtime::Session> session;
+  fusegrad::runtime::OpenSession open;
   int64_t epoch = 1;
   int64_t total_steps = 0;  ///< 0: as many as the model's epochs have
   std::string error;
@@ -81,23 +80,13 @@ Expected<Split> split_of(const fusegrad_library& library, const void* const* inp
       split.columns.push_back(std::move(*made_up));
       continue;
     }
-    Column column;
-    column.element = input.element;
-    column.shape = input.row_shape;
-    column.shape.insert(column.shape.begin(), rows);
-    const std::optional<int64_t> bytes = tensor_bytes(column.element, column.shape);
-    std::optional<AlignedBytes> memory = bytes ? AlignedBytes::unwritten(*bytes) : std::nullopt;
-    if (!memory) {
-      return Failure{ExitCode::memory,
-                     fmt::format("no memory for {} rows of input {}", rows, quoted(input.name)),
-                     {}};
-    }
-    std::memcpy(memory->data(), inputs[i], static_cast<size_t>(*bytes));
-    column.bytes = std::move(*memory);
-    if (auto failure = check_column(input, column, "", "memory of " + input.name)) {
+    Expected<Column> column = unwritten_column(input, rows);
+    if (!column) return column.error();
+    std::memcpy(column->bytes.data(), inputs[i], static_cast<size_t>(column->bytes.size()));
+    if (auto failure = check_column(input, *column, "", "memory of " + input.name)) {
       return to_failure(std::move(*failure));
     }
-    split.columns.push_back(std::move(column));
+    split.columns.push_back(std::move(*column));
   }
   return split;
 }
@@ -140,8 +129,9 @@ fusegrad_library* fusegrad_library_create(const char* job, int64_t job_size,
     };
     Expected<ShippedJob> shipped = read_shipped_job({job, static_cast<size_t>(job_size)});
     if (!shipped) return refuse(shipped.error());
-    if (threads < 0 || threads > 1024) {
-      return refuse(wrong_call(fmt::format("{} threads; 0 to 1024 are possible", threads)));
+    if (threads < 0 || threads > ThreadTeam::largest_thread_count) {
+      return refuse(wrong_call(fmt::format("{} threads; 0 to {} are possible", threads,
+                                           ThreadTeam::largest_thread_count)));
     }
     if (seed < 0) return refuse(wrong_call("the seed is negative"));
     const CodeVariant* variant = choose_variant(shipped->variants, this_cpu());
@@ -156,14 +146,10 @@ fusegrad_library* fusegrad_library_create(const char* job, int64_t job_size,
     const auto index = static_cast<size_t>(variant - shipped->variants.data());
     set_functions(library->job, {functions + index * kernels, kernels});
     library->job.settings.seed = seed;
-    Expected<std::unique_ptr<ThreadTeam>> team =
-        ThreadTeam::start(threads == 0 ? usable_cores() : threads);
-    if (!team) return refuse(team.error());
-    library->team = std::move(*team);
-    Expected<std::unique_ptr<Session>> session = Session::create(library->job, *library->team);
-    if (!session) return refuse(session.error());
-    library->session = std::move(*session);
-    library->session->initialise();
+    Expected<OpenSession> open = open_session(library->job, threads);
+    if (!open) return refuse(open.error());
+    library->open = std::move(*open);
+    library->open.session->initialise();
     return library.release();
   } catch (...) {
     return nullptr;
@@ -181,10 +167,11 @@ int fusegrad_library_load(fusegrad_library* library, const char* path) {
     if (path == nullptr) return wrong_call("the path is null");
     Expected<WeightsFile> file = read_safetensors(path);
     if (!file) return file.error();
-    Expected<Unit> restored = restore_parameters(*file, *model.session);
+    Expected<Unit> restored = restore_parameters(*file, *model.open.session);
     if (!restored) return restored.error();
-    if (file->metadata.contains(checkpoint_key)) restore_states(*file, *model.session);
-    if (const std::optional<int64_t> step = step_of(*file)) model.session->set_steps_done(*step);
+    if (file->metadata.contains(checkpoint_key)) restore_states(*file, *model.open.session);
+    if (const std::optional<int64_t> step = step_of(*file))
+      model.open.session->set_steps_done(*step);
     return std::nullopt;
   });
 }
@@ -193,8 +180,8 @@ int fusegrad_library_save(fusegrad_library* library, const char* path) {
   return guarded(library, [&](fusegrad_library& model) -> std::optional<Failure> {
     if (path == nullptr) return wrong_call("the path is null");
     const IgnoredSignal no_size_signal(SIGXFSZ);
-    const Metadata metadata = {{"step", fmt::format("{}", model.session->steps_done())}};
-    Expected<Unit> saved = write_safetensors(path, parameters_of(*model.session), metadata);
+    const Metadata metadata = {{"step", fmt::format("{}", model.open.session->steps_done())}};
+    Expected<Unit> saved = write_safetensors(path, parameters_of(*model.open.session), metadata);
     if (!saved) return saved.error();
     return std::nullopt;
   });
@@ -205,12 +192,7 @@ int fusegrad_library_set_learning_rate(fusegrad_library* library, double rate) {
     if (!(std::abs(rate) <= static_cast<double>(std::numeric_limits<float>::max()))) {
       return wrong_call("the learning rate is no finite number");
     }
-    for (const NamedBuffer& state : model.session->buffers(BufferKind::state)) {
-      const auto& setting = model.job.settings.learning_rate;
-      if (!setting || state.name != setting->state) continue;
-      std::memcpy(state.data, &rate, sizeof rate);
-      return std::nullopt;
-    }
+    if (model.open.session->set_learning_rate(rate)) return std::nullopt;
     return wrong_call("the optimizer has no argument `lr`");
   });
 }
@@ -237,7 +219,7 @@ int fusegrad_library_train_step(fusegrad_library* library, const void* const* in
     model.job.settings.shuffle = false;
     model.job.settings.last = LastBatch::keep;
     const int64_t steps = model.total_steps == 0 ? before.epochs : model.total_steps;
-    const PassResult result = model.session->train_epoch(*split, model.epoch, steps);
+    const PassResult result = model.open.session->train_epoch(*split, model.epoch, steps);
     model.job.settings = before;
     if (loss != nullptr) *loss = result.loss;
     return not_finite(result);
@@ -256,7 +238,7 @@ int fusegrad_library_train_epoch(fusegrad_library* library, const void* const* i
     }
     const int64_t epochs = model.total_steps == 0 ? model.job.settings.epochs
                                                   : (model.total_steps + steps - 1) / steps;
-    const PassResult result = model.session->train_epoch(*split, model.epoch, epochs);
+    const PassResult result = model.open.session->train_epoch(*split, model.epoch, epochs);
     ++model.epoch;
     store_values(result, values);
     return not_finite(result);
@@ -268,7 +250,7 @@ int fusegrad_library_evaluate(fusegrad_library* library, const void* const* inpu
   return guarded(library, [&](fusegrad_library& model) -> std::optional<Failure> {
     Expected<Split> split = split_of(model, inputs, rows, false);
     if (!split) return split.error();
-    const PassResult result = model.session->evaluate(*split, model.epoch);
+    const PassResult result = model.open.session->evaluate(*split, model.epoch);
     store_values(result, values);
     return not_finite(result);
   });
@@ -286,7 +268,7 @@ int fusegrad_library_predict(fusegrad_library* library, const void* const* input
     std::vector<OutputValues> values;
     PassControls controls;
     controls.outputs = &values;
-    (void)model.session->evaluate(*split, model.epoch, controls);
+    (void)model.open.session->evaluate(*split, model.epoch, controls);
     for (size_t i = 0; i < values.size(); ++i) {
       std::memcpy(outputs[i], values[i].bytes.data(), values[i].bytes.size());
     }

@@ -32,6 +32,9 @@ struct NamedTensor {
   std::vector<std::byte> bytes;
 };
 
+/// A copy of what the buffer holds.
+NamedTensor tensor_of(const NamedBuffer& buffer);
+
 /// Parameters of a session and the states that belong to the model (Session::weights), in natural
 /// layout.
 std::vector<NamedTensor> parameters_of(const Session& session);

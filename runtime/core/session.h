@@ -147,6 +147,9 @@ class Session {
   /// Whether program `train` can go on from these sums: they have as many numbers as its metrics.
   bool accepts(const PassSums& sums) const;
 
+  /// Writes a learning rate over the one that is in force; false if no program reads one.
+  bool set_learning_rate(double rate);
+
   /// Parameters and states, sorted by name.
   std::vector<NamedBuffer> buffers(BufferKind kind) const;
   /// What makes the model: the parameters, and the states that program `eval` reads (running means
@@ -199,6 +202,14 @@ class Session {
   std::unique_ptr<RowOrder> epoch_order_;
   int64_t epoch_of_order_ = 0;
 };
+
+/// A session and the team that it runs on.
+struct OpenSession {
+  std::unique_ptr<ThreadTeam> team;
+  std::unique_ptr<Session> session;
+};
+/// A team of chosen_threads(threads), and the session. Fails as the parts do.
+Expected<OpenSession> open_session(const JobTable& job, int threads);
 
 /// Bytes of a buffer in memory, padding included.
 int64_t memory_bytes(const NamedBuffer& buffer);

@@ -92,6 +92,19 @@ std::vector<NamedBuffer> Session::run_buffers() const {
   return result;
 }
 
+bool Session::set_learning_rate(double rate) {
+  const std::optional<LearningRate>& setting = job_.settings.learning_rate;
+  if (!setting) return false;
+  for (const NamedBuffer& state : buffers(BufferKind::state)) {
+    if (state.name != setting->state) continue;
+    RUNTIME_CHECK(state.element == ElementType::f64 && state.layout.natural_elements() == 1,
+                  "{} is no number", state.name);
+    std::memcpy(state.data, &rate, sizeof rate);
+    return true;
+  }
+  return false;
+}
+
 std::optional<std::string> Session::non_finite_parameter() const {
   for (const NamedBuffer& buffer : buffers(BufferKind::parameter)) {
     // All bytes in memory first, which is quick; only where that finds something the padding is

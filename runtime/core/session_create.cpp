@@ -159,4 +159,12 @@ Expected<std::unique_ptr<Session>> Session::create(const JobTable& job, ThreadTe
   return session;
 }
 
+Expected<OpenSession> open_session(const JobTable& job, int threads) {
+  Expected<std::unique_ptr<ThreadTeam>> team = ThreadTeam::start(chosen_threads(threads));
+  if (!team) return team.error();
+  Expected<std::unique_ptr<Session>> session = Session::create(job, **team);
+  if (!session) return session.error();
+  return OpenSession{std::move(*team), std::move(*session)};
+}
+
 }  // namespace fusegrad::runtime

@@ -85,7 +85,7 @@ void Session::add_outputs(const Program& program, const std::vector<void*>& poin
                           std::vector<OutputValues>& outputs) {
   size_t next = 0;
   for (const ResultEntry& result : program.table->results) {
-    if (result.kind != ResultKind::output || result.per_row == 0) continue;
+    if (!result.is_for_rows()) continue;
     const BufferEntry& entry = program.table->buffers[result.buffer];
     if (next == outputs.size()) {
       outputs.push_back({result.label, entry.element, entry.layout.shape, {}});

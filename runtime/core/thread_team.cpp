@@ -60,6 +60,8 @@ int usable_cores() {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
+int chosen_threads(int threads) { return threads == 0 ? usable_cores() : threads; }
+
 TaskRange part_of_tasks(int64_t tasks, int thread, int thread_count) {
   // n * t / T = (q * T + r) * t / T = q * t + r * t / T with q = n / T, r = n % T: nothing
   // overflows.

@@ -44,6 +44,9 @@ TaskRange part_of_tasks(int64_t tasks, int thread, int thread_count);
 /// Cores that this process may use (at least 1).
 int usable_cores();
 
+/// What a command line says about threads: so many, or with 0 one for each usable core.
+int chosen_threads(int threads);
+
 /// One team per job. The caller of `run` is thread 0; the others sleep between calls.
 class ThreadTeam {
  public:

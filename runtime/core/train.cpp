@@ -3,26 +3,18 @@
 #include "runtime/core/train.h"
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <csignal>
 
 #include "runtime/core/checkpoint_folder.h"
 #include "runtime/core/epoch_loop.h"
 #include "runtime/core/exit_codes.h"
+#include "runtime/core/text_values.h"
 #include "runtime/core/train_checks.h"
 
 namespace fusegrad::runtime {
 
 namespace {
-
-int signal_of(const TrainOptions& options) {
-  return options.limits.stop == nullptr ? 0 : options.limits.stop->load(std::memory_order_relaxed);
-}
-
-Failure interrupted_failure(int signal_number) {
-  return {ExitCode::interrupted_by(signal_number), "interrupted", {}};
-}
 
 /// What is known about the run when it ends, however it ends.
 struct Run {
@@ -78,13 +70,10 @@ std::optional<Failure> run_epochs(const Dataset& dataset, const TrainOptions& op
   if (std::optional<Failure> failure = check_data(run.job, dataset, options, run.report)) {
     return failure;
   }
-  Expected<std::unique_ptr<ThreadTeam>> team =
-      ThreadTeam::start(options.threads == 0 ? usable_cores() : options.threads);
-  if (!team) return team.error();
-  Expected<std::unique_ptr<Session>> session = Session::create(run.job, **team);
-  if (!session) return session.error();
+  Expected<OpenSession> open = open_session(run.job, options.threads);
+  if (!open) return open.error();
   EpochLoop loop(run.job, dataset, options, run.resumed ? &*run.resumed : nullptr,
-                 run.folder ? &*run.folder : nullptr, **session, run.report, run.outcome);
+                 run.folder ? &*run.folder : nullptr, *open->session, run.report, run.outcome);
   if (std::optional<Failure> failure = loop.begin()) return failure;
   std::optional<Failure> failure = loop.run();
   run.missed_target = loop.missed_target();
@@ -105,8 +94,8 @@ Expected<TrainOutcome> framed(const JobTable& job, const TrainOptions& options, 
   run.outcome.exit_code = failure             ? failure->exit_code
                           : run.missed_target ? ExitCode::answer_is_no
                                               : ExitCode::done;
-  if (!failure && signal_of(options) != 0) {
-    run.outcome.exit_code = ExitCode::interrupted_by(signal_of(options));
+  if (!failure && options.limits.stopped()) {
+    run.outcome.exit_code = ExitCode::interrupted_by(options.limits.signal());
   }
   run.outcome.seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -122,35 +111,27 @@ Expected<TrainOutcome> framed(const JobTable& job, const TrainOptions& options, 
 }  // namespace
 
 std::optional<SaveEvery> parse_save_every(std::string_view text) {
-  SaveEvery every;
-  every.epochs = text.ends_with('e');
-  if (every.epochs) text.remove_suffix(1);
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), every.count);
+  const bool epochs = text.ends_with('e');
+  if (epochs) text.remove_suffix(1);
+  const std::optional<int64_t> count = whole_number(text);
   constexpr int64_t most = int64_t{1} << 40;
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  if (every.count < 1 || every.count > most) return std::nullopt;
-  return every;
+  if (!count || *count < 1 || *count > most) return std::nullopt;
+  return SaveEvery{*count, epochs};
 }
 
 std::vector<std::string> needed_splits(const JobTable& job) {
   std::vector<std::string> splits = {"train"};
-  const bool has_eval =
-      std::any_of(job.programs.begin(), job.programs.end(),
-                  [](const ProgramTable& program) { return program.name == "eval"; });
   const std::string validation = validation_split(job.data);
-  if (has_eval && !validation.empty()) splits.push_back(validation);
+  if (job.find_program("eval") != nullptr && !validation.empty()) splits.push_back(validation);
   return splits;
 }
 
 Expected<Dataset> load_for_training(const JobTable& job, const TrainOptions& options) {
   Expected<Dataset, DataFailure> dataset =
       load_dataset(job.inputs, job.data, needed_splits(job), options.search,
-                   options.threads == 0 ? usable_cores() : options.threads, options.limits);
-  if (dataset) return std::move(*dataset);
-  if (dataset.error().kind == DataFailureKind::interrupted) {
-    return interrupted_failure(signal_of(options));
-  }
-  return to_failure(dataset.error());
+                   chosen_threads(options.threads), options.limits);
+  if (!dataset) return to_failure(dataset.error(), options.limits);
+  return std::move(*dataset);
 }
 
 Expected<TrainOutcome> train(const JobTable& job, const Dataset& dataset,

@@ -14,12 +14,12 @@
 #include "runtime/core/exit_codes.h"
 #include "runtime/core/file.h"
 #include "runtime/core/nearest.h"
+#include "runtime/core/text_values.h"
+#include "runtime/core/thread_team.h"
 
 namespace fusegrad::runtime {
 
 namespace {
-
-constexpr int64_t most_threads = 1024;
 
 Failure wrong_usage(std::string message) {
   return {ExitCode::usage, std::move(message) + "; --help lists the options", {}};
@@ -68,13 +68,12 @@ Failure unknown_option(std::string_view name) {
 
 Expected<int64_t> number(std::string_view name, std::string_view text, int64_t least,
                          int64_t most) {
-  int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < least || value > most) {
+  const std::optional<int64_t> value = whole_number(text);
+  if (!value || *value < least || *value > most) {
     return wrong_usage(
         fmt::format("{} takes a number from {} to {}, not {}", name, least, most, quoted(text)));
   }
-  return value;
+  return *value;
 }
 
 /// A number whose magnitude f32 can hold: beyond that it would be infinite for the optimizer.
@@ -144,7 +143,8 @@ std::optional<Failure> set_option(const Option& option, std::string_view value,
   }
   if (option.name == "--log-json") return set_path(options.run.log_path);
   if (option.name == "--epochs") return set_number(options.run.checkpoints.epochs, 1, most_epochs);
-  if (option.name == "--threads") return set_number(options.run.threads, 1, most_threads);
+  if (option.name == "--threads")
+    return set_number(options.run.threads, 1, ThreadTeam::largest_thread_count);
   if (option.name == "--seed") {
     return set_number(options.run.checkpoints.seed, 0, std::numeric_limits<int64_t>::max());
   }

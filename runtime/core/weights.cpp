@@ -8,11 +8,13 @@
 
 namespace fusegrad::runtime {
 
+NamedTensor tensor_of(const NamedBuffer& buffer) {
+  return {buffer.name, buffer.element, buffer.layout.shape, natural_elements(buffer)};
+}
+
 std::vector<NamedTensor> parameters_of(const Session& session) {
   std::vector<NamedTensor> tensors;
-  for (const NamedBuffer& buffer : session.weights()) {
-    tensors.push_back({buffer.name, buffer.element, buffer.layout.shape, natural_elements(buffer)});
-  }
+  for (const NamedBuffer& buffer : session.weights()) tensors.push_back(tensor_of(buffer));
   return tensors;
 }
 
