@@ -22,20 +22,7 @@ runtime::Target::Comparison comparison(frontend::ast::BinaryOperator sign) {
 }  // namespace
 
 std::vector<std::string> inputs_of_outputs(const ir::TensorProgram& program) {
-  std::set<std::string> needed;
-  for (const ir::TensorResult& result : program.results) {
-    if (result.kind == ir::TensorResultKind::output) needed.insert(result.tensor);
-  }
-  // Statements read only what stands before them.
-  for (auto statement = program.statements.rbegin(); statement != program.statements.rend();
-       ++statement) {
-    if (!needed.contains(statement->name)) continue;
-    const auto add_reads = [&](const ir::Expr& node) {
-      if (node.op == ir::Op::read) needed.insert(node.name);
-    };
-    ir::walk(statement->value, add_reads);
-    if (statement->condition != nullptr) ir::walk(statement->condition, add_reads);
-  }
+  const std::set<std::string> needed = ir::tensors_needed_by(program, ir::TensorResultKind::output);
   std::vector<std::string> inputs;
   for (const ir::TensorDeclaration& declaration : program.declarations) {
     if (declaration.kind == ir::TensorKind::input && needed.contains(declaration.name)) {

@@ -18,31 +18,11 @@ namespace fusegrad::frontend {
 
 namespace {
 
-/// The tensors that the loss is computed from, directly or not.
-std::set<std::string> needed_by_loss(const ir::TensorProgram& program) {
-  std::set<std::string> needed;
-  for (const ir::TensorResult& result : program.results) {
-    if (result.kind == ir::TensorResultKind::loss) needed.insert(result.tensor);
-  }
-  // Statements stand behind what they read, so one pass from the end finds all.
-  for (auto statement = program.statements.rbegin(); statement != program.statements.rend();
-       ++statement) {
-    if (!needed.contains(statement->name)) continue;
-    for (const ir::ExprRef& e : {statement->condition, statement->value}) {
-      if (e == nullptr) continue;
-      ir::walk(e, [&](const ir::Expr& node) {
-        if (node.op == ir::Op::read) needed.insert(node.name);
-      });
-    }
-  }
-  return needed;
-}
-
 /// W0502, once for each call that made such parameters.
 void warn_about_idle_parameters(const ir::TensorProgram& program,
                                 const std::vector<Elaborator::ParameterSite>& sites,
                                 Reporter& reporter) {
-  const std::set<std::string> needed = needed_by_loss(program);
+  const std::set<std::string> needed = ir::tensors_needed_by(program, ir::TensorResultKind::loss);
   std::vector<std::pair<Span, std::vector<std::string>>> idle;
   for (const Elaborator::ParameterSite& site : sites) {
     const ir::TensorDeclaration* declaration = program.find_declaration(site.name);

@@ -210,14 +210,13 @@ bool inline_maps(TensorProgram& program, RuleCounts* counts) {
       IndexRanges ranges = ranges_of(reader.indices, reader.binders, program.batch);
       rewrite_statement(reader, [&](const ExprRef& node) -> ExprRef {
         if (node->op != Op::read || node->name != map.name) return node;
-        std::map<std::string, ExprRef> replacement;
+        if (!node->has_else) return value_at(map, node->operands);
+        // The test of a guarded read is in normal form; the index that it speaks of must be, too.
+        std::vector<ExprRef> element;
         for (size_t d = 0; d < node->index_count(); ++d) {
-          // The test of a guarded read is in normal form; the index that it speaks of must be, too.
-          replacement[map.indices[d].name] =
-              node->has_else ? fold(node->operands[d], ranges) : node->operands[d];
+          element.push_back(fold(node->operands[d], ranges));
         }
-        ExprRef body = substitute(map.value, replacement);
-        if (!node->has_else) return body;
+        ExprRef body = value_at(map, element);
         ExprRef inside = inside_condition(map, *node, ranges);
         return inside == nullptr ? body : make_select(inside, body, node->else_value());
       });

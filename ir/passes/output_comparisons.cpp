@@ -147,12 +147,6 @@ std::vector<ExprRef> output_element(const std::vector<size_t>& positions, const 
   return element;
 }
 
-ExprRef value_at(const TensorStatement& map, const std::vector<ExprRef>& element) {
-  std::map<std::string, ExprRef> by_name;
-  for (size_t d = 0; d < element.size(); ++d) by_name[map.indices[d].name] = element[d];
-  return substitute(map.value, by_name);
-}
-
 /// The value of a late statement with the maps of its own kernel written out.
 ExprRef written_out(const StepStudy& step, size_t reader) {
   const ExprRef& value = step.program.statements[reader].value;

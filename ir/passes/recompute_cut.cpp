@@ -30,11 +30,8 @@ bool takes_expression(const TensorStatement& reader, const Expr& read) {
   if (reader.reduction != Reduction::sum) return true;
   // What a long sum reads decides how it is scheduled, and so the order of its elements. A sum of
   // products is a chain of fused multiply-adds: a product that was stored was rounded before.
-  int64_t points = 1;
-  for (const IndexRange& binder : reader.binders)
-    points = saturating_multiply(points, std::max<int64_t>(0, binder.end.maximum - binder.begin));
   const bool is_whole_value = reader.value->op == Op::read && reader.value->name == read.name;
-  return points < long_sum && !is_whole_value;
+  return points_of(reader.binders) < long_sum && !is_whole_value;
 }
 
 class Planner {
@@ -211,18 +208,14 @@ class Expander {
   Expander(const StepStudy& step, const SavePlan& plan) : step_(step), plan_(plan) {}
 
   /// The value of the map at the operands of the read.
-  ExprRef value_at(size_t map, const Expr& read) const {
-    const TensorStatement& statement = step_.program.statements[map];
-    std::map<std::string, ExprRef> by_name;
-    for (size_t d = 0; d < read.index_count(); ++d) {
-      by_name[statement.indices[d].name] = read.operands[d];
-    }
+  ExprRef expand(size_t map, const Expr& read) const {
+    const ExprRef written = value_at(step_.program.statements[map], read.operands);
     // Bottom-up: operands of inner reads have been changed when their read is looked at.
-    return rewrite(substitute(statement.value, by_name), [&](const ExprRef& node) -> ExprRef {
+    return rewrite(written, [&](const ExprRef& node) -> ExprRef {
       if (node->op != Op::read) return node;
       auto source = step_.number.find(node->name);
       if (source == step_.number.end() || !plan_.recomputed[source->second]) return node;
-      return value_at(source->second, *node);
+      return expand(source->second, *node);
     });
   }
 
@@ -248,7 +241,7 @@ TensorProgram apply_saves(const StepStudy& step, const SavePlan& plan) {
       if (source == step.number.end() || step.late[source->second]) return node;
       // In the kernel that makes it, it costs nothing.
       if (!plan.recomputed[source->second] || step.same_kernel(source->second, reader)) return node;
-      return expander.value_at(source->second, *node);
+      return expander.expand(source->second, *node);
     });
   }
   remove_dead_statements(result);

@@ -57,9 +57,7 @@ StepStudy study_step(const TensorProgram& program);
 /// Whether the program has a loss and statements that run after it.
 bool has_backward(const TensorProgram& program);
 
-/// Bytes of the statement's tensor at the full batch, and points that its expressions are evaluated
-/// at; saturating.
-int64_t tensor_bytes(const TensorStatement& statement);
+/// Points that the statement's expressions are evaluated at, at the full batch; saturating.
 int64_t evaluation_points(const TensorStatement& statement);
 
 // ---- Change 1: comparisons of an output instead of its input (output_comparisons.cpp)

@@ -145,20 +145,8 @@ StepCost cost_of(const KernelProgram& program) {
 
 }  // namespace
 
-int64_t tensor_bytes(const TensorStatement& statement) {
-  int64_t bytes = byte_size(statement.type);
-  for (const IndexRange& index : statement.indices)
-    bytes = saturating_multiply(bytes, index.end.maximum);
-  return bytes;
-}
-
 int64_t evaluation_points(const TensorStatement& statement) {
-  int64_t points = 1;
-  for (const auto* list : {&statement.indices, &statement.binders}) {
-    for (const IndexRange& index : *list)
-      points = saturating_multiply(points, std::max<int64_t>(0, index.end.maximum - index.begin));
-  }
-  return points;
+  return saturating_multiply(points_of(statement.indices), points_of(statement.binders));
 }
 
 bool has_backward(const TensorProgram& program) {

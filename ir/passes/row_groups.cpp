@@ -21,12 +21,6 @@
 namespace fusegrad::ir {
 namespace {
 
-int64_t element_count(const std::vector<IndexRange>& indices) {
-  int64_t count = 1;
-  for (const IndexRange& index : indices) count = saturating_multiply(count, index.end.maximum);
-  return count;
-}
-
 /// Work on one grouping. Each statement is looked at once, with its own reads; what is known of a
 /// group is kept while it grows, because looking through its members for every reader would make
 /// grouping quadratic. When groups merge, only the members of the smaller ones are looked at.
@@ -182,10 +176,8 @@ class Grouper {
       const auto [entry, is_new] = known.emplace(group, candidates.size());
       if (is_new) candidates.push_back({group, {}, false, 0});
       if (!counted.insert(read.producer).second) continue;
-      const TensorStatement& produced = program_.statements[read.producer];
       int64_t& bytes = candidates[entry->second].bytes;
-      bytes = saturating_add(
-          bytes, saturating_multiply(byte_size(produced.type), element_count(produced.indices)));
+      bytes = saturating_add(bytes, tensor_bytes(program_.statements[read.producer]));
     }
     std::sort(candidates.begin(), candidates.end(),
               [&](const Candidate& a, const Candidate& b) { return label(a) < label(b); });

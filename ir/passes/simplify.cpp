@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The order of the simplification steps, repeated until nothing changes.
+#include <algorithm>
 #include <functional>
 
 #include "ir/passes/passes.h"
@@ -27,6 +28,24 @@ void rewrite_statement(TensorStatement& statement,
                        const std::function<ExprRef(const ExprRef&)>& change) {
   if (statement.condition != nullptr) statement.condition = rewrite(statement.condition, change);
   statement.value = rewrite(statement.value, change);
+}
+
+ExprRef value_at(const TensorStatement& map, const std::vector<ExprRef>& element) {
+  std::map<std::string, ExprRef> by_name;
+  for (size_t d = 0; d < map.indices.size(); ++d) by_name[map.indices[d].name] = element[d];
+  return substitute(map.value, by_name);
+}
+
+int64_t points_of(const std::vector<IndexRange>& indices) {
+  int64_t points = 1;
+  for (const IndexRange& index : indices) {
+    points = saturating_multiply(points, std::max<int64_t>(0, index.end.maximum - index.begin));
+  }
+  return points;
+}
+
+int64_t tensor_bytes(const TensorStatement& statement) {
+  return saturating_multiply(byte_size(statement.type), points_of(statement.indices));
 }
 
 int64_t instruction_weight(const ExprRef& e) {

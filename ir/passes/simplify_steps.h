@@ -50,6 +50,14 @@ void visit_reads(const TensorStatement& statement, const std::function<void(cons
 void rewrite_statement(TensorStatement& statement,
                        const std::function<ExprRef(const ExprRef&)>& change);
 
+/// What a map holds at an element, which has an expression for each of its indices (an `else` value
+/// behind them is not looked at).
+ExprRef value_at(const TensorStatement& map, const std::vector<ExprRef>& element);
+
+/// Points of a space of indices, and bytes of a statement's tensor, at the full batch; saturating.
+int64_t points_of(const std::vector<IndexRange>& indices);
+int64_t tensor_bytes(const TensorStatement& statement);
+
 /// Instructions that one byte of saved memory traffic is worth.
 inline constexpr int64_t instructions_per_byte = 10;
 

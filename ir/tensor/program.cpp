@@ -69,6 +69,25 @@ const TensorDeclaration* TensorProgram::find_declaration(std::string_view tensor
   return nullptr;
 }
 
+std::set<std::string> tensors_needed_by(const TensorProgram& program, TensorResultKind kind) {
+  std::set<std::string> needed;
+  for (const TensorResult& result : program.results) {
+    if (result.kind == kind) needed.insert(result.tensor);
+  }
+  // Statements stand behind what they read, so one pass from the end finds all.
+  for (auto statement = program.statements.rbegin(); statement != program.statements.rend();
+       ++statement) {
+    if (!needed.contains(statement->name)) continue;
+    for (const ExprRef& e : {statement->condition, statement->value}) {
+      if (e == nullptr) continue;
+      walk(e, [&](const Expr& node) {
+        if (node.op == Op::read) needed.insert(node.name);
+      });
+    }
+  }
+  return needed;
+}
+
 const TensorStatement* TensorProgram::find_statement(std::string_view tensor) const {
   for (const TensorStatement& statement : statements) {
     if (statement.name == tensor) return &statement;

@@ -112,6 +112,9 @@ struct TensorProgram {
   std::string fresh_name(std::string_view base) const;
 };
 
+/// The tensors that results of this kind are computed from, directly or not, and their own.
+std::set<std::string> tensors_needed_by(const TensorProgram& program, TensorResultKind kind);
+
 /// `base`, or `base_2`, `base_3`, ...: a name that is not taken. For passes that make many names.
 std::string fresh_name(std::string_view base, const std::set<std::string>& taken);
 
