@@ -12,15 +12,12 @@
 #include "ir/support/check.h"
 #include "tests/driver/tool.h"
 #include "tests/support/mutants.h"
+#include "tests/support/repeats.h"
 
 namespace fusegrad::driver {
 namespace {
 
-#if defined(FUSEGRAD_SANITIZED)
-constexpr size_t mutants = 100;
-#else
-constexpr size_t mutants = 1'000;
-#endif
+constexpr size_t mutants = test::repeats(1'000);
 constexpr size_t parts = 4;
 
 /// Compiles down to loops; what the front end accepts must not fail after that in a way of its own.

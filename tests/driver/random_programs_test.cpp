@@ -8,17 +8,13 @@
 #include "ir/tensor/print.h"
 #include "tests/programs/check.h"
 #include "tests/programs/reduce.h"
+#include "tests/support/repeats.h"
 #include "tests/support/tensor_text.h"
 
 namespace fusegrad::test {
 namespace {
 
-// 480 seeds in all; a sanitizer's build runs a tenth of them.
-#if defined(FUSEGRAD_SANITIZED)
-constexpr uint64_t seeds_per_part = 6;
-#else
-constexpr uint64_t seeds_per_part = 60;
-#endif
+constexpr uint64_t seeds_per_part = repeats(60);  // 480 seeds in all
 
 class RandomPrograms : public testing::TestWithParam<uint64_t> {};
 
