@@ -75,6 +75,8 @@ std::optional<Failure> run_epochs(const Dataset& dataset, const TrainOptions& op
   EpochLoop loop(run.job, dataset, options, run.resumed ? &*run.resumed : nullptr,
                  run.folder ? &*run.folder : nullptr, *open->session, run.report, run.outcome);
   if (std::optional<Failure> failure = loop.begin()) return failure;
+  // The session has its tensors now.
+  if (run.resumed) run.resumed->checkpoint.file = {};
   std::optional<Failure> failure = loop.run();
   run.missed_target = loop.missed_target();
   return failure;
